@@ -1,0 +1,1 @@
+"""For backends: create UserSwarms, wait for them, find where a user's traffic goes."""
