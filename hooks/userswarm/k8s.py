@@ -6,7 +6,11 @@ Wire shapes are TypedDicts; whole objects are `Manifest`s: plain dicts, built fr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
+
+import orjson
 
 Manifest = dict[str, Any]
 """A Kubernetes object that we build."""
@@ -45,3 +49,66 @@ class Condition(TypedDict):
     lastTransitionTime: str
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object, under the names that different parts of the API give it.
+
+    `resource` is the plural in URLs and in a CompositeController's childResources, `group` the key under which
+    Metacontroller lists the objects of this kind in a request (``StatefulSet.apps/v1``).
+    """
+
+    api_version: str
+    kind: str
+    resource: str
+
+    @property
+    def group(self) -> str:
+        return f"{self.kind}.{self.api_version}"
+
+
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+SERVICE = Kind("v1", "Service", "services")
+STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
+JOB = Kind("batch/v1", "Job", "jobs")
+POD = Kind("v1", "Pod", "pods")
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+
+CHILD_KINDS = (SERVICE_ACCOUNT, CONFIG_MAP, CLAIM, SERVICE, STATEFUL_SET, JOB)
+"""Every kind that a UserSwarm's child may have."""
+
+
+MAX_APPLIED_BYTES = 240 * 1024
+"""How large a child may be. Metacontroller keeps what it applied in an annotation of the child, and all annotations
+of an object together may have 256 KiB: a larger one could never be created."""
+
+
+def applied_size(value: Any) -> int:
+    """Return the bytes that JSON takes as Go writes it: with ``<``, ``>`` and ``&`` as six characters each."""
+    text = orjson.dumps(value)
+    return len(text) + 5 * sum(map(text.count, (b"<", b">", b"&")))
+
+
+def too_large(what: str, size: int) -> str:
+    """Return the message for a part of a UserSwarm that would make a child larger than can be stored."""
+    return (
+        f"{what} {size} bytes together as JSON; at most {MAX_APPLIED_BYTES} fit, since Metacontroller keeps a copy "
+        f"in an annotation; leave out what the runtime can fetch itself"
+    )
+
+
+def written_time(moment: datetime) -> str:
+    """Return an aware time as metav1.Time is written: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_time(text: object) -> datetime | None:
+    """Return the aware time that a metav1.Time stands for, None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None

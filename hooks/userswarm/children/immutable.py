@@ -1,0 +1,46 @@
+"""What Kubernetes does not let anybody change in a child that exists.
+
+An update that tries is refused at every sync, for ever: such a child has to go before it can be made again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from userswarm.k8s import JOB, SERVICE, STATEFUL_SET, Manifest, Observed
+
+_STATEFUL_SET_FIELDS = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
+
+
+def immutable_difference(desired: Manifest, observed: Observed) -> str:
+    """Return the field in which an observed child differs for good from what is desired, or an empty text.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/ and the validation of Services and Jobs.
+    Claims are not looked at: a claim is clamped to what it is, never replaced.
+    """
+    wanted, current = desired.get("spec", {}), observed.get("spec", {})
+    match desired["kind"]:
+        case STATEFUL_SET.kind:
+            for field in _STATEFUL_SET_FIELDS:
+                if (wanted.get(field) or None) != (current.get(field) or None):
+                    return f"spec.{field}"
+        case SERVICE.kind:
+            if (wanted.get("clusterIP") == "None") != (current.get("clusterIP") == "None"):
+                return "spec.clusterIP"
+        case JOB.kind:
+            if not _covers(current.get("template"), wanted["template"]):
+                return "spec.template"
+    return ""
+
+
+def _covers(observed: Any, desired: Any) -> bool:
+    """Tell whether an observed value holds all of a desired one; the apiserver adds defaults, and takes none away."""
+    if isinstance(desired, dict):
+        return isinstance(observed, dict) and all(_covers(observed.get(key), value) for key, value in desired.items())
+    if isinstance(desired, list):
+        return (
+            isinstance(observed, list)
+            and len(observed) == len(desired)
+            and all(_covers(have, want) for have, want in zip(observed, desired, strict=True))
+        )
+    return bool(observed == desired)

@@ -1,0 +1,46 @@
+"""The customize hook: which objects besides the children sync and finalize want to see.
+
+Metacontroller remembers the answer for as long as the parent's generation stays: it depends on the name and the
+spec alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from userswarm.envelope import customize_response, parse_customize_request
+from userswarm.identity import SWARM_LABEL, claim_name, slug, swarm_name
+from userswarm.k8s import CLAIM, ENDPOINT_SLICE, POD, Kind, Manifest, Observed
+from userswarm.settings import Settings
+from userswarm.verify import SERVICE_NAME_LABEL
+
+
+def customize(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return the rules for a swarm's Pods, the EndpointSlices of its Service, and the claim under its name.
+
+    It answers for a spec that cannot be built too: the way down needs to see the Pods. Raises RequestError and
+    WrongParentError for what is no such request.
+    """
+    parent = parse_customize_request(request)
+    namespace, name = _namespace(parent, settings), parent["metadata"]["name"]
+    return customize_response(
+        [
+            _rule(POD, namespace, labelSelector={"matchLabels": {SWARM_LABEL: slug(name)}}),
+            _rule(ENDPOINT_SLICE, namespace, labelSelector={"matchLabels": {SERVICE_NAME_LABEL: swarm_name(name)}}),
+            _rule(CLAIM, namespace, names=[claim_name(name)]),
+        ]
+    )
+
+
+def _namespace(parent: Observed, settings: Settings) -> str:
+    """Return where a swarm's children are; a namespace that is not allowed holds none."""
+    spec = parent.get("spec")
+    placement = spec.get("placement") if isinstance(spec, dict) else None
+    namespace = placement.get("runtimeNamespace") if isinstance(placement, dict) else None
+    return namespace if namespace in settings.allowed_namespaces else settings.allowed_namespaces[0]
+
+
+def _rule(kind: Kind, namespace: str, **selection: Any) -> Manifest:
+    return {"apiVersion": kind.api_version, "resource": kind.resource, "namespace": namespace, **selection}

@@ -1,0 +1,247 @@
+"""Which children a swarm shall have now, given what is observed: what has to wait, and what must not be touched.
+
+The plan says what a swarm is made of; here stands in which order it may come about. Each rule has a reason that a
+cluster taught: a volume that is going, a configuration that its Pod must find, a field that cannot be changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from userswarm.children.claim import clamp_claim
+from userswarm.children.immutable import immutable_difference
+from userswarm.freeze import freeze_child, last_applied
+from userswarm.identity import Identity
+from userswarm.k8s import (
+    CLAIM,
+    CONFIG_MAP,
+    JOB,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+    Kind,
+    Manifest,
+    Observed,
+)
+from userswarm.observe import Observation
+from userswarm.plan import Plan
+from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
+from userswarm.status import Findings
+from userswarm.verify import (
+    KIND_NOT_MANAGED,
+    ROLLOUT_IN_PROGRESS,
+    Verdict,
+    find_claim_conflict,
+    verify_claim,
+    verify_services,
+    verify_workload,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The children to return, and the verdicts on those that are observed."""
+
+    children: list[Manifest]
+    findings: Findings
+
+
+def compute_desired(
+    plan: Plan, parent: Observed, observation: Observation, managed: frozenset[str], now: datetime
+) -> Desired:
+    """Return a swarm's children for now.
+
+    `managed` holds the groups that the controller manages: a child of any other kind is never returned.
+    Raises CannotFreezeError where a child must stay as it is, and does not say how it is.
+    """
+    identity = plan.identity
+    standing = {(child["kind"], child["metadata"]["name"]): child for child in plan.standing_children()}
+    claim = standing[CLAIM.kind, identity.claim]
+    refused = _fit_claim(claim, identity, observation)
+    storage = verify_claim(identity, claim["spec"]["resources"]["requests"]["storage"], observation)
+    if storage.ok and refused:
+        storage = Verdict(True, "Clamped", "; ".join(refused))
+    held = _hold_stateful_set(plan, standing, observation)
+    replaced = _replaced(standing, observation)
+    if _is_left_to_others(identity, observation):
+        del standing[CLAIM.kind, identity.claim]
+    workload = verify_workload(identity, plan.checksum, observation)
+    services = verify_services(identity, observation)
+    for kind, field in replaced.items():
+        verdict = Verdict(False, ROLLOUT_IN_PROGRESS, f"{kind[0]} {identity.namespace}/{kind[1]} {field}")
+        if kind[0] == STATEFUL_SET.kind:
+            workload = verdict
+        else:
+            services = verdict
+    if held and not workload.ok:
+        workload = Verdict(False, workload.reason, f"{workload.message}; {held}")
+    storage, workload, services = _unmanaged(managed, storage, workload, services)
+    trial = _judge_trial(plan, parent, observation, managed, (storage, workload, services), now)
+
+    children = [child for key, child in standing.items() if key not in replaced]
+    children += _other_claims(identity, observation)
+    if trial.attempt is not None:
+        children += _smoke_test(plan, trial.attempt, observation)
+    findings = Findings(
+        storage, workload, services, trial, suspended=plan.swarm.suspend, stopped=_is_stopped(identity, observation)
+    )
+    return Desired([child for child in children if _group(child) in managed], findings)
+
+
+def _fit_claim(claim: Manifest, identity: Identity, observation: Observation) -> list[str]:
+    """Bring the desired claim to what the one that exists can become; return what was refused, in words."""
+    observed = observation.child(CLAIM, identity.namespace, identity.claim)
+    return clamp_claim(claim, observed) if observed is not None else []
+
+
+def _is_left_to_others(identity: Identity, observation: Observation) -> bool:
+    """Tell whether a claim under our name is there that we do not own: making ours would fail at every sync."""
+    if observation.child(CLAIM, identity.namespace, identity.claim) is not None:
+        return False
+    return observation.related(CLAIM, identity.namespace, identity.claim) is not None
+
+
+def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], observation: Observation) -> str:
+    """Keep the StatefulSet back where it must not be made or changed yet; return why, or an empty text."""
+    identity = plan.identity
+    key = (STATEFUL_SET.kind, identity.name)
+    current = observation.child(STATEFUL_SET, identity.namespace, identity.name)
+    unsafe = _unsafe_claim(identity, observation)
+    if unsafe:
+        # A Pod that runs holds the last copy of a claim that is going: neither restart nor stop it.
+        if current is None:
+            del standing[key]
+        else:
+            standing[key] = freeze_child(current)
+        return unsafe
+    if current is None:
+        if _old_pod(identity, observation) is not None:
+            del standing[key]
+            return f"waiting for the earlier Pod {identity.pod} to be gone"
+        return ""
+    applied = last_applied(current)
+    config = observation.child(CONFIG_MAP, identity.namespace, identity.config_map)
+    wanted = standing[CONFIG_MAP.kind, identity.config_map]["data"]
+    if applied is not None and config is not None and config.get("data") != wanted:
+        # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
+        applied["spec"]["replicas"] = standing[key]["spec"]["replicas"]
+        standing[key] = applied
+        return "the new configuration is stored first"
+    return ""
+
+
+def _unsafe_claim(identity: Identity, observation: Observation) -> str:
+    """Say why no Pod may be started on the claim under our name; an empty text if one may."""
+    claim = observation.child(CLAIM, identity.namespace, identity.claim)
+    if claim is None:
+        claim = observation.related(CLAIM, identity.namespace, identity.claim)
+        if claim is not None and find_claim_conflict(identity, claim):
+            return "no Pod is started on a volume that is not this swarm's"
+    if claim is not None and "deletionTimestamp" in claim["metadata"]:
+        return "no Pod is started on a volume that is being deleted"
+    return ""
+
+
+def _old_pod(identity: Identity, observation: Observation) -> Observed | None:
+    """Return a Pod that a StatefulSet which is gone has left, and that still ends."""
+    pod = observation.related(POD, identity.namespace, identity.pod)
+    return pod if pod is not None and "deletionTimestamp" in pod["metadata"] else None
+
+
+def _replaced(standing: dict[tuple[str, str], Manifest], observation: Observation) -> dict[tuple[str, str], str]:
+    """Return the children that have to go before they can be made again, and why."""
+    replaced = {}
+    for key, child in standing.items():
+        if key[0] in (STATEFUL_SET.kind, SERVICE.kind):
+            kind = STATEFUL_SET if key[0] == STATEFUL_SET.kind else SERVICE
+            current = observation.child(kind, child["metadata"]["namespace"], key[1])
+            field = immutable_difference(child, current) if current is not None else ""
+            if field:
+                replaced[key] = f"differs in {field}, which cannot be changed: it is removed and made again"
+    return replaced
+
+
+def _other_claims(identity: Identity, observation: Observation) -> list[Manifest]:
+    """Return every other claim that this UserSwarm owns, unchanged: leaving one out would delete what is on it."""
+    return [
+        freeze_child(claim)
+        for claim in observation.children(CLAIM)
+        if (claim["metadata"].get("namespace"), claim["metadata"]["name"]) != (identity.namespace, identity.claim)
+    ]
+
+
+def _judge_trial(
+    plan: Plan,
+    parent: Observed,
+    observation: Observation,
+    managed: frozenset[str],
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+) -> Trial:
+    recorded = judge_recorded(plan.checksum, parent.get("status") or {})
+    if recorded is not None:
+        return recorded
+    if JOB.group not in managed:
+        return Trial(_not_managed(JOB))
+    blocked = next((verdict for verdict in verdicts if not verdict.ok), None)
+    if plan.swarm.suspend:
+        return Trial(Verdict(False, "Suspended", "nothing is tested while spec.suspend is true"))
+    attempts = plan.swarm.verification_attempts
+    return judge_attempts(plan.identity, plan.series, attempts, blocked, observation, now)
+
+
+def _smoke_test(plan: Plan, attempt: int, observation: Observation) -> list[Manifest]:
+    """Return the Job of an attempt; one that is there stays as it was applied, since Jobs cannot be changed."""
+    job = plan.smoke_test(attempt)
+    current = observation.child(JOB, plan.identity.namespace, job["metadata"]["name"])
+    if current is None:
+        return [job]
+    applied = last_applied(current)
+    if applied is not None:
+        return [applied]
+    # Under server-side apply what is stored has to say it: a Job that differs is made again.
+    return [] if immutable_difference(job, current) else [job]
+
+
+def _unmanaged(
+    managed: frozenset[str], storage: Verdict, workload: Verdict, services: Verdict
+) -> tuple[Verdict, Verdict, Verdict]:
+    """Say of each stage if the controller is not told to manage a kind it needs."""
+    missing = [
+        kind for kind in (CLAIM, STATEFUL_SET, CONFIG_MAP, SERVICE_ACCOUNT, SERVICE) if kind.group not in managed
+    ]
+    for kind in missing:
+        if kind is CLAIM:
+            storage = storage if storage.ok else _not_managed(kind)
+        elif kind is SERVICE:
+            services = _not_managed(kind)
+        else:
+            workload = _not_managed(kind)
+    return storage, workload, services
+
+
+def _not_managed(kind: Kind) -> Verdict:
+    return Verdict(
+        False,
+        KIND_NOT_MANAGED,
+        f"{kind.resource} ({kind.api_version}) are not among the CompositeController's childResources; add them",
+    )
+
+
+def _is_stopped(identity: Identity, observation: Observation) -> bool:
+    """Tell whether a StatefulSet that was scaled to 0 has really no Pod any more."""
+    stateful_set = observation.child(STATEFUL_SET, identity.namespace, identity.name)
+    if stateful_set is None:
+        return False
+    status, metadata = stateful_set.get("status", {}), stateful_set["metadata"]
+    if stateful_set.get("spec", {}).get("replicas", 1) != 0 or status.get("replicas", 0) != 0:
+        return False
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return False
+    return observation.related(POD, identity.namespace, identity.pod) is None
+
+
+def _group(child: Manifest) -> str:
+    return f"{child['kind']}.{child['apiVersion']}"

@@ -1,0 +1,177 @@
+"""Every name, label, selector and checksum, made here and nowhere else.
+
+Names are frozen once released: a change of this scheme renames every volume claim. `slug` is injective, so no
+two swarms ever share a name, not even swarms whose names imitate what `slug` makes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from userswarm.k8s import Manifest, ObjectMeta, Observed, OwnerReference
+from userswarm.parent import UserSwarm
+
+SLUG_LENGTH = 46
+"""``workspace-`` and a UUID; with ``swarm-`` before it 52 characters, the most that a StatefulSet may have: its
+Pods carry the name and a revision hash in a label of 63."""
+
+SWARM_LABEL = "crawbl.ai/swarm"
+USER_LABEL = "crawbl.ai/user"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+
+NAME_ANNOTATION = "crawbl.ai/name"
+USER_ANNOTATION = "crawbl.ai/user-id"
+WORKSPACE_ANNOTATION = "crawbl.ai/workspace-id"
+CHECKSUM_ANNOTATION = "crawbl.ai/checksum"
+ATTEMPT_ANNOTATION = "crawbl.ai/attempt"
+RELEASED_ANNOTATION = "crawbl.ai/released"
+"""On a claim that outlived its UserSwarm: nobody owns it, and it is kept."""
+
+RUNTIME = "runtime"
+SMOKE_TEST = "smoke-test"
+
+_HASH_LENGTH = 26  # base32 characters: 130 bits, so that nobody can search for a collision
+_PLAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_HASHED = re.compile(r".*--[a-z2-7]{26}", re.DOTALL)
+
+
+def slug(text: str, limit: int = SLUG_LENGTH) -> str:
+    """Return a DNS label of at most `limit` characters that stands for `text` and for no other text.
+
+    A text that is such a label stays as it is, unless it looks like a hashed one or would name another swarm's
+    headless Service. Any other becomes ``<what can be read of it>--<hash>``. `limit` is at least 30.
+    """
+    if len(text) <= limit and _PLAIN.fullmatch(text) and not text.endswith("-headless") and not _HASHED.fullmatch(text):
+        return text
+    stem = re.sub(r"[^a-z0-9]+", "-", text[:limit].lower()).strip("-")
+    stem = stem[: limit - _HASH_LENGTH - 2].strip("-") or "x"
+    return f"{stem}--{_digest(text)}"
+
+
+def swarm_name(name: str) -> str:
+    """Return the name of a UserSwarm's StatefulSet, Service and ServiceAccount."""
+    return f"swarm-{slug(name)}"
+
+
+def claim_name(name: str) -> str:
+    """Return the name of a UserSwarm's claim."""
+    return f"{swarm_name(name)}-data"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The names and labels of one swarm's children."""
+
+    slug: str
+    namespace: str
+    name: str
+    headless_service: str
+    config_map: str
+    claim: str
+    pod: str
+    user_slug: str
+    owner: OwnerReference | None
+    _annotations: tuple[tuple[str, str], ...]
+
+    def metadata(self, name: str, component: str = RUNTIME) -> ObjectMeta:
+        """Return a child's metadata: its place, all labels, and in annotations what fits into no label."""
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.labels(component),
+            "annotations": dict(self._annotations),
+        }
+
+    def labels(self, component: str = RUNTIME) -> dict[str, str]:
+        """Return every label of a child; a later release may add some."""
+        return {
+            "app.kubernetes.io/name": "userswarm",
+            COMPONENT_LABEL: component,
+            "app.kubernetes.io/managed-by": "metacontroller",
+            "app.kubernetes.io/part-of": "userswarm",
+            SWARM_LABEL: self.slug,
+            USER_LABEL: self.user_slug,
+        }
+
+    def selector(self) -> dict[str, str]:
+        """Return the labels that select the runtime's Pods, and never the smoke test's; frozen once released."""
+        return {SWARM_LABEL: self.slug, COMPONENT_LABEL: RUNTIME}
+
+    def smoke_test(self, series: str, attempt: int) -> str:
+        """Return the name of the smoke test's Job: `series` says what is tested, `attempt` counts from 1."""
+        return f"verify-{_digest(f'{self.slug}/{series}')}-{attempt}"
+
+    def is_of_same_owner(self, annotations: Mapping[str, str]) -> bool:
+        """Tell whether an object with these annotations was made for this user's swarm of this name."""
+        return all(annotations.get(key) == value for key, value in self._annotations)
+
+
+def identify(swarm: UserSwarm) -> Identity:
+    """Return the names and labels of a swarm's children."""
+    name = swarm_name(swarm.name)
+    return Identity(
+        slug=slug(swarm.name),
+        namespace=swarm.namespace,
+        name=name,
+        headless_service=f"{name}-headless",
+        config_map=f"{name}-config",
+        claim=claim_name(swarm.name),
+        pod=f"{name}-0",
+        user_slug=slug(swarm.user_id),
+        owner=owner_reference(swarm.api_version, swarm.name, swarm.uid),
+        _annotations=(
+            (NAME_ANNOTATION, swarm.name),
+            (USER_ANNOTATION, swarm.user_id),
+            (WORKSPACE_ANNOTATION, swarm.workspace_id),
+        ),
+    )
+
+
+def owner_reference(api_version: str, name: str, uid: str) -> OwnerReference | None:
+    """Return the reference by which a UserSwarm owns a child, or None for one that was never stored."""
+    if not uid:
+        return None
+    return {
+        "apiVersion": api_version,
+        "kind": "UserSwarm",
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def compute_checksum(pod_spec: Manifest, files: Mapping[str, str]) -> str:
+    """Return the checksum of all that a verified runtime is: its Pod's spec, image included, and its files.
+
+    Labels, annotations and replicas stay out: a change of these rolls no Pod and needs no new smoke test.
+    """
+    return hashlib.sha256(_canonical({"pod": pod_spec, "files": dict(files)})).hexdigest()
+
+
+def template_checksum(stateful_set: Observed) -> str:
+    """Return the checksum that a StatefulSet's Pod template carries, empty where it carries none."""
+    metadata = stateful_set.get("spec", {}).get("template", {}).get("metadata", {})
+    checksum: str = (metadata.get("annotations") or {}).get(CHECKSUM_ANNOTATION, "")
+    return checksum
+
+
+def compute_series(*inputs: Any) -> str:
+    """Return what all attempts of one smoke test have in common, as a short text."""
+    return hashlib.sha256(_canonical(inputs)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:_HASH_LENGTH]

@@ -1,0 +1,67 @@
+"""The observed children and related objects, indexed; no judgement.
+
+Objects are found by their own namespace and name: the keys of a request differ between hook versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from userswarm.envelope import Groups, HookRequest
+from userswarm.k8s import Kind, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Metacontroller saw: the children that the parent owns, and the objects that customize asked for."""
+
+    _children: Groups
+    _related: Groups
+
+    def child(self, kind: Kind, namespace: str, name: str) -> Observed | None:
+        """Return the owned object of that kind and name, or None."""
+        return _find(self._children.get(kind.group), namespace, name)
+
+    def children(self, kind: Kind | None = None) -> Iterator[Observed]:
+        """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
+        return _objects(self._children, kind)
+
+    def related(self, kind: Kind, namespace: str, name: str) -> Observed | None:
+        """Return the related object of that kind and name, whoever owns it, or None."""
+        return _find(self._related.get(kind.group), namespace, name)
+
+    def all_related(self, kind: Kind) -> Iterator[Observed]:
+        """Iterate over the related objects of one kind in a stable order."""
+        return _objects(self._related, kind)
+
+    def relates(self, kind: Kind) -> bool:
+        """Tell whether objects of that kind were asked for, so that one not listed is really not there."""
+        return kind.group in self._related
+
+
+def observe(request: HookRequest) -> Observation:
+    """Index the objects of a request without copying them."""
+    return Observation(request.children, request.related)
+
+
+def _find(objects: Mapping[str, Observed] | None, namespace: str, name: str) -> Observed | None:
+    if not objects:
+        return None
+    # The key of v2 hooks, and almost always right; the object's own metadata decides.
+    found = objects.get(f"{namespace}/{name}")
+    if found is not None and _is(found, namespace, name):
+        return found
+    return next((candidate for candidate in objects.values() if _is(candidate, namespace, name)), None)
+
+
+def _is(candidate: Observed, namespace: str, name: str) -> bool:
+    metadata = candidate["metadata"]
+    return bool(metadata["name"] == name and metadata.get("namespace", "") == namespace)
+
+
+def _objects(groups: Groups, kind: Kind | None) -> Iterator[Observed]:
+    for group in sorted(groups) if kind is None else (kind.group,):
+        objects = groups.get(group, {})
+        for key in sorted(objects):
+            yield objects[key]

@@ -1,0 +1,247 @@
+"""Phase, conditions and `verified`, from observation only.
+
+Metacontroller replaces the whole status by what a hook returns, and its own write calls the hook again. So every
+field is written every time, nothing counts or tells the time, and a time once written is carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from userswarm.errors import InvalidParentError
+from userswarm.k8s import STATEFUL_SET, Condition, Observed, read_time, written_time
+from userswarm.observe import Observation
+from userswarm.plan import Plan
+from userswarm.pod_trouble import REASONS as POD_TROUBLE
+from userswarm.smoke_test import Trial
+from userswarm.verify import CLAIM_PENDING, TERMINATING, Verdict
+
+SUSPENDED = "Suspended"
+INVALID_SPEC = "InvalidSpec"
+
+CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
+
+_SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
+
+_CARRIED_TEXTS = ("verifiedChecksum", "verifiedAt", "runtimeNamespace", "serviceName", "endpoint", "image", "claimName")
+_CARRIED_COUNTS = ("verifiedGeneration", "readyReplicas")
+
+MAX_MESSAGE = 32_768
+"""What metav1.Condition allows."""
+
+Status = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The verdicts on a valid swarm; `suspended` tells whether it is asked to be, and `stopped` whether it is."""
+
+    storage: Verdict
+    workload: Verdict
+    services: Verdict
+    trial: Trial
+    suspended: bool
+    stopped: bool
+
+    def blocking(self) -> tuple[str, Verdict] | None:
+        """Return the stage that is not reached, and what blocks it; None where all are."""
+        if self.storage.reason == CLAIM_PENDING and self.workload.reason in POD_TROUBLE:
+            # A claim may wait for its Pod's node: then the Pod's trouble is the cause.
+            return "Workload", self.workload
+        for stage, verdict in (("Storage", self.storage), ("Workload", self.workload), ("Service", self.services)):
+            if not verdict.ok:
+                return stage, verdict
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A status, and after how many seconds it may change though nothing that is watched does; None for never."""
+
+    status: Status
+    resync_after: float | None
+
+
+def compute_status(
+    parent: Observed, plan: Plan, findings: Findings, observation: Observation, now: datetime
+) -> Assessment:
+    """Return the status of a swarm that can be built."""
+    metadata, old = parent["metadata"], _old_status(parent)
+    generation = metadata.get("generation") or 0
+    deleting = "deletionTimestamp" in metadata
+    blocking = findings.blocking()
+    stage, since = _stage(findings, blocking, old, generation, now)
+    deadline = _deadline(stage, since, plan.settings.progress_deadline)
+    overdue = deadline is not None and deadline <= now
+    verified = findings.trial.verdict
+    if deleting:
+        verified = Verdict(False, TERMINATING, "the UserSwarm is being deleted")
+    elif findings.suspended:
+        verified = Verdict(False, SUSPENDED, "spec.suspend is true")
+    elif blocking is not None:
+        verified = Verdict(False, blocking[1].reason, blocking[1].message)
+    ready = verified
+    if overdue:
+        seconds = plan.settings.progress_deadline
+        ready = Verdict(False, verified.reason, f"no progress for {seconds} s at stage {stage}: {verified.message}")
+    verdicts = (_SPEC_VALID, findings.storage, findings.workload, findings.services, verified, ready)
+
+    status = _carried(old)
+    status.update(_addresses(plan))
+    if findings.trial.verdict.ok and findings.trial.passed_at is not None:
+        status["verifiedChecksum"] = plan.checksum
+        status["verifiedAt"] = findings.trial.passed_at
+    if verified.ok:
+        status["verifiedGeneration"] = generation
+    stateful_set = observation.child(STATEFUL_SET, plan.identity.namespace, plan.identity.name)
+    status["readyReplicas"] = (stateful_set or {}).get("status", {}).get("readyReplicas", 0)
+    failed = overdue or findings.trial.failed_for_good
+    status["phase"] = _phase(findings, blocking, observation, deleting=deleting, failed=failed)
+    status["verified"] = verified.ok
+    status["observedGeneration"] = generation
+    if stage:
+        status["stage"], status["stageSince"] = stage, since
+    status["conditions"] = [
+        _condition(kind, verdict, old, generation, now) for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
+    ]
+    waits = [findings.trial.due_in] if blocking is None and findings.trial.due_in is not None else []
+    if deadline is not None and not overdue:
+        waits.append((deadline - now).total_seconds())
+    return Assessment(status, min(waits, default=None))
+
+
+def compute_invalid_status(parent: Observed, error: InvalidParentError, now: datetime) -> Status:
+    """Return the status of a swarm whose spec cannot be built, and whose children stay as they are."""
+    problems = f"{len(error.problems)} problem(s): " + "; ".join(map(str, error.problems))
+    spec_valid = Verdict(False, INVALID_SPEC, problems)
+    blocked = Verdict(False, INVALID_SPEC, "the spec cannot be built; see SpecValid. The children are left as they are")
+    return _halted_status(parent, "Invalid", {"SpecValid": spec_valid, "Verified": blocked, "Ready": blocked}, now)
+
+
+def compute_deleting_status(parent: Observed, message: str, now: datetime) -> Status:
+    """Return the status of a swarm that goes away; `message` says what is awaited."""
+    blocked = Verdict(False, TERMINATING, message)
+    return _halted_status(parent, "Deleting", {"Verified": blocked, "Ready": blocked}, now)
+
+
+def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict], now: datetime) -> Status:
+    """Return a status in which only some conditions are judged anew, and the others stay as they were."""
+    old = _old_status(parent)
+    generation = parent["metadata"].get("generation") or 0
+    status = _carried(old)
+    status.update(phase=phase, verified=False, observedGeneration=generation)
+    status["conditions"] = [
+        _condition(kind, verdicts[kind], old, generation, now)
+        if kind in verdicts
+        else _old_condition(kind, old) or _unknown_condition(kind, phase, generation, now)
+        for kind in CONDITION_TYPES
+    ]
+    return status
+
+
+def _phase(
+    findings: Findings,
+    blocking: tuple[str, Verdict] | None,
+    observation: Observation,
+    *,
+    deleting: bool,
+    failed: bool,
+) -> str:
+    """Summarise the conditions in one word."""
+    if deleting:
+        return "Deleting"
+    if findings.suspended:
+        return "Suspended" if findings.stopped else "Progressing"
+    if failed:
+        return "Failed"
+    if blocking is not None:
+        return "Progressing" if any(observation.children()) else "Pending"
+    return "Ready" if findings.trial.verdict.ok else "Verifying"
+
+
+def _stage(
+    findings: Findings, blocking: tuple[str, Verdict] | None, old: Mapping[str, Any], generation: int, now: datetime
+) -> tuple[str, str]:
+    """Return the stage that is worked on, and since when: a new stage or a new spec is progress."""
+    if findings.suspended or (blocking is None and findings.trial.verdict.ok):
+        return "", ""
+    stage = blocking[0] if blocking is not None else "SmokeTest"
+    if old.get("stage") == stage and old.get("observedGeneration") == generation and read_time(old.get("stageSince")):
+        return stage, old["stageSince"]
+    return stage, written_time(now)
+
+
+def _deadline(stage: str, since: str, seconds: int) -> datetime | None:
+    """Return when a stage has taken too long; the smoke test has its own attempts instead."""
+    begun = read_time(since)
+    return begun + timedelta(seconds=seconds) if begun is not None and stage != "SmokeTest" else None
+
+
+def _addresses(plan: Plan) -> Status:
+    identity = plan.identity
+    return {
+        "runtimeNamespace": identity.namespace,
+        "serviceName": identity.name,
+        "endpoint": plan.endpoint,
+        "image": plan.swarm.image,
+        "claimName": identity.claim,
+    }
+
+
+def _old_status(parent: Observed) -> Mapping[str, Any]:
+    return parent.get("status") or {}
+
+
+def _carried(old: Mapping[str, Any]) -> Status:
+    """Return what an earlier answer recorded and no later one may lose."""
+    status: Status = {key: old[key] for key in _CARRIED_TEXTS if isinstance(old.get(key), str)}
+    status.update({key: old[key] for key in _CARRIED_COUNTS if type(old.get(key)) is int})
+    return status
+
+
+def _condition(kind: str, verdict: Verdict, old: Mapping[str, Any], generation: int, now: datetime) -> Condition:
+    """Return a condition; its time is carried over while its status stays, as metav1.Condition asks."""
+    status = "True" if verdict.ok else "False"
+    before = _old_condition(kind, old)
+    since = before["lastTransitionTime"] if before is not None and before["status"] == status else written_time(now)
+    return {
+        "type": kind,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+        "reason": verdict.reason,
+        "message": verdict.message[:MAX_MESSAGE],
+    }
+
+
+def _unknown_condition(kind: str, phase: str, generation: int, now: datetime) -> Condition:
+    return {
+        "type": kind,
+        "status": "Unknown",
+        "observedGeneration": generation,
+        "lastTransitionTime": written_time(now),
+        "reason": "NotJudged",
+        "message": f"not judged before the swarm was {phase}",
+    }
+
+
+def _old_condition(kind: str, old: Mapping[str, Any]) -> Condition | None:
+    """Return the condition that an earlier answer gave, if it is whole."""
+    conditions = old.get("conditions")
+    for condition in conditions if isinstance(conditions, list) else ():
+        if isinstance(condition, dict) and condition.get("type") == kind:
+            whole = all(isinstance(condition.get(key), str) for key in ("status", "reason", "message"))
+            if whole and read_time(condition.get("lastTransitionTime")) is not None:
+                found: Condition = {
+                    "type": kind,
+                    "status": condition["status"],
+                    "observedGeneration": condition.get("observedGeneration", 0),
+                    "lastTransitionTime": condition["lastTransitionTime"],
+                    "reason": condition["reason"],
+                    "message": condition["message"],
+                }
+                return found
+    return None

@@ -1,0 +1,34 @@
+"""The sync hook: one UserSwarm, from what is observed to what is desired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from userswarm.desired import compute_desired
+from userswarm.envelope import parse_hook_request, sync_response
+from userswarm.errors import InvalidParentError
+from userswarm.freeze import freeze
+from userswarm.observe import observe
+from userswarm.plan import compute_plan
+from userswarm.settings import Settings
+from userswarm.status import compute_invalid_status, compute_status
+
+
+def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return the status and the desired children of the UserSwarm that a request is about.
+
+    `now` is an aware time; it only dates transitions and decides what is overdue. A UserSwarm that cannot be built
+    keeps its children as they are. Raises RequestError and WrongParentError for what is no such request, and
+    CannotFreezeError where no answer would be safe.
+    """
+    call = parse_hook_request(request)
+    observation = observe(call)
+    try:
+        plan = compute_plan(call.parent, settings)
+    except InvalidParentError as error:
+        return sync_response(compute_invalid_status(call.parent, error, now), freeze(observation), None)
+    desired = compute_desired(plan, call.parent, observation, call.managed, now)
+    assessment = compute_status(call.parent, plan, desired.findings, observation, now)
+    return sync_response(assessment.status, desired.children, assessment.resync_after)
