@@ -1,0 +1,21 @@
+"""An in-memory Kubernetes cluster with Metacontroller, so that the hooks run in full anywhere.
+
+In reading order:
+
+    cluster        `Cluster`: everything wired together; start here
+    clock          simulated time, on which all else is timers
+    apiserver      `ApiServer`: stores objects, and refuses what a real one refuses
+    kinds, store, objects, errors, selectors, metadata    what it is made of
+    defaults, validation, crd, admission    what it does to an object on its way in
+    ownership      managedFields and server-side apply
+    metacontroller `Metacontroller`: calls the hooks, and does as they say
+    merge          its three-way merge
+    related        which related objects a customize answer asks for
+    hooks          how it reaches the hooks: in process or over HTTP
+    garbage        deletes what has no owner any more, and what is in a namespace that goes
+    workloads/     just enough of kubelet and of the controllers of StatefulSets, Jobs, Services and claims
+    faults         what can be made to go wrong
+    events         how all of them tell what happened
+
+Nothing here reads the wall clock, sleeps, starts a thread, or is random: a run is the same every time.
+"""
