@@ -40,10 +40,11 @@ class Settings:
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
     Read by the server:
         bind: host:port, where Metacontroller calls.
-        workers, threads: of gunicorn; keep_alive must outlast Metacontroller's idle connections (90 s).
-        request_timeout, graceful_timeout: when a worker is killed; how long a stop waits for calls under way.
+        workers: processes of gunicorn; keep_alive must outlast Metacontroller's idle connections (90 s).
+        request_timeout, graceful_timeout: how long a request may take to arrive or to be answered; how long a stop
+            waits for calls under way.
         max_body_bytes, max_json_depth, max_children: beyond these a request is refused.
-        max_concurrent: beyond so many calls at once a worker answers 429.
+        max_concurrent: beyond so many calls at once a worker answers 429; above Metacontroller's --workers.
         token_file: bearer tokens, one a line; insecure_no_auth says that there shall be none.
         tls_cert_file, tls_key_file, client_ca_file: TLS, and who may call when it is mutual.
         log_level, log_format: debug, info, warning or error; json or text.
@@ -61,14 +62,13 @@ class Settings:
 
     bind: str = "127.0.0.1:8080"
     workers: int = 2
-    threads: int = 4
     keep_alive: int = 95
     request_timeout: int = 30
     graceful_timeout: int = 25
     max_body_bytes: int = 8 * MEBIBYTE
     max_json_depth: int = 64
     max_children: int = 200
-    max_concurrent: int = 32
+    max_concurrent: int = 64
     token_file: str = ""
     insecure_no_auth: bool = False
     tls_cert_file: str = ""
@@ -202,7 +202,6 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("RUNTIME_GROUP", "runtime_group", _whole(1, 2**31 - 1)),
         ("BIND", "bind", _bind),
         ("WORKERS", "workers", _whole(1, 64)),
-        ("THREADS", "threads", _whole(1, 256)),
         ("KEEP_ALIVE", "keep_alive", _whole(1, 3600)),
         ("REQUEST_TIMEOUT", "request_timeout", _whole(1, 600)),
         ("GRACEFUL_TIMEOUT", "graceful_timeout", _whole(1, 600)),

@@ -1,0 +1,253 @@
+"""One line for what happened: JSON for machines, or text for people.
+
+Nothing of a swarm's configuration, environment or secrets is ever logged: lines are made of named fields, and the
+traceback of a bug is searched for what the parent's spec holds before it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from typing import IO, Any
+
+import orjson
+
+from userswarm.errors import Problem
+from userswarm.k8s import Observed
+from userswarm.server.changes import Change
+from userswarm.settings import Settings
+
+logger = logging.getLogger("userswarm.server")
+
+FIELDS = "userswarm_fields"
+"""Attribute of a log record: the fields of its line besides time, level and message."""
+
+UnknownFields = Callable[[Observed], Sequence[Problem]]
+
+_MAX_REMEMBERED = 10_000
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
+_SHORTEST_SECRET = 6
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, level, message, and field=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, FIELDS, {}))
+        trace = fields.pop("traceback", None)
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+        words = [_rfc3339(record.created)[11:23], f"{record.levelname:<7}", record.getMessage()]
+        words += [f"{key}={_text(value)}" for key, value in fields.items()]
+        return " ".join(words) + (f"\n{trace}" if trace else "")
+
+
+def make_formatter(log_format: str) -> logging.Formatter:
+    """Return the formatter for a setting of LOG_FORMAT."""
+    return TextFormatter() if log_format == "text" else JsonFormatter()
+
+
+def configure_logging(settings: Settings, stream: IO[str] | None = None) -> None:
+    """Send all logs to stderr, or to `stream`, at the level and in the format of the settings."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(make_formatter(settings.log_format))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+
+
+class RequestIds:
+    """Ids for requests that bring no sane one of their own: unique in a cluster, cheap, and told apart at a glance."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._prefix, self._pid = "", 0
+
+    def of(self, environ: Mapping[str, Any]) -> str:
+        """Return the id of a request: its X-Request-Id where that is short and plain, else a new one."""
+        offered = environ.get("HTTP_X_REQUEST_ID", "")
+        if offered and _SANE_ID.fullmatch(offered):
+            return str(offered)
+        if self._pid != os.getpid():  # a worker is a fork: it needs a prefix of its own
+            self._prefix, self._pid = os.urandom(4).hex(), os.getpid()
+        return f"{self._prefix}-{next(self._numbers)}"
+
+
+class Journal:
+    """Writes the line of each hook call; what is said once only, it remembers (bounded)."""
+
+    def __init__(self, unknown_fields: UnknownFields, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._unknown_fields = unknown_fields
+        self._monotonic = monotonic
+        self._ids = RequestIds()
+        self._seen_generations: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._refusals: dict[int, tuple[float, int]] = {}
+
+    def request_id(self, environ: Mapping[str, Any]) -> str:
+        """Return the id under which a request is logged."""
+        return self._ids.of(environ)
+
+    def answered(
+        self,
+        hook: str,
+        environ: Mapping[str, Any],
+        parent: Observed,
+        change: Change | None,
+        *,
+        seconds: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        """Log a call that was answered: at info where it changes something, else at debug."""
+        self._warn_of_unknown_fields(parent)
+        level = logging.INFO if change is not None and change.noteworthy else logging.DEBUG
+        if not logger.isEnabledFor(level):
+            return
+        fields = {
+            "hook": hook,
+            **_parent_fields(parent),
+            "ms": round(seconds * 1000, 3),
+            "requestId": self.request_id(environ),
+            "code": 200,
+            "bytesIn": bytes_in,
+            "bytesOut": bytes_out,
+        }
+        if change is not None:
+            fields.update(_change_fields(change))
+        logger.log(level, "hook answered", extra={FIELDS: fields})
+
+    def refused(self, hook: str, environ: Mapping[str, Any], code: int, reason: str) -> None:
+        """Log a request that was refused, of each status once a second: who floods us shall not fill the disk."""
+        now = self._monotonic()
+        with self._lock:
+            quiet_until, unsaid = self._refusals.get(code, (0.0, 0))
+            if now < quiet_until:
+                self._refusals[code] = (quiet_until, unsaid + 1)
+                return
+            self._refusals[code] = (now + 1.0, 0)
+        fields: dict[str, Any] = {
+            "hook": hook,
+            "code": code,
+            "reason": reason,
+            "requestId": self.request_id(environ),
+            "peer": environ.get("REMOTE_ADDR", ""),
+        }
+        if unsaid:
+            fields["alsoRefused"] = unsaid
+        logger.warning("request refused", extra={FIELDS: fields})
+
+    def failed(self, hook: str, request_id: str, parent: Observed, error: BaseException, *, seconds: float) -> None:
+        """Log a call that got no answer but 500, with the traceback."""
+        fields = {
+            "hook": hook,
+            **_parent_fields(parent),
+            "ms": round(seconds * 1000, 3),
+            "requestId": request_id,
+            "code": 500,
+            "traceback": redact("".join(traceback.format_exception(error)), parent.get("spec")),
+        }
+        logger.error("hook failed", extra={FIELDS: fields})
+
+    def _warn_of_unknown_fields(self, parent: Observed) -> None:
+        metadata = parent.get("metadata")
+        if not isinstance(metadata, dict):
+            return
+        uid, generation = metadata.get("uid"), metadata.get("generation")
+        seen = self._seen_generations
+        if not isinstance(uid, str) or not isinstance(generation, int) or seen.get(uid) == generation:
+            return
+        with self._lock:
+            if len(seen) >= _MAX_REMEMBERED:
+                del seen[next(iter(seen))]
+            seen[uid] = generation
+        problems = self._unknown_fields(parent)
+        if problems:
+            fields = {**_parent_fields(parent), "unknown": [problem.path for problem in problems]}
+            logger.warning("fields of a newer or foreign version are ignored", extra={FIELDS: fields})
+
+
+def redact(text: str, spec: object) -> str:
+    """Return a text without anything that stands in a spec's config or environment."""
+    for secret in sorted(_secrets(spec), key=len, reverse=True):
+        text = text.replace(secret, "[redacted]")
+    return text
+
+
+def _secrets(spec: object) -> set[str]:
+    if not isinstance(spec, dict):
+        return set()
+    runtime = spec.get("runtime")
+    texts = list(_strings(spec.get("config")))
+    texts += _strings(runtime.get("env") if isinstance(runtime, dict) else None)
+    # A message may quote one line or one word of a longer text, or show it escaped.
+    parts = {part for text in texts for part in (text, repr(text)[1:-1], *text.splitlines(), *text.split())}
+    return {part for part in parts if len(part) >= _SHORTEST_SECRET}
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _strings(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _strings(inner)]
+    return []
+
+
+def _parent_fields(parent: Observed) -> dict[str, Any]:
+    metadata = parent.get("metadata")
+    if not isinstance(metadata, dict):
+        return {}
+    return {"swarm": metadata.get("name"), "uid": metadata.get("uid"), "generation": metadata.get("generation")}
+
+
+def _change_fields(change: Change) -> dict[str, Any]:
+    fields: dict[str, Any] = {"phase": change.phase, "verified": change.verified}
+    if change.phase_before != change.phase:
+        fields["phaseBefore"] = change.phase_before
+    if change.outcome:
+        fields["smokeTest"] = change.outcome
+    if change.added:
+        fields["added"] = list(change.added)
+    if change.dropped:
+        fields["dropped"] = list(change.dropped)
+    return fields
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(value: object) -> str:
+    """Return a value for a text line, so that no value can look like another field or another line."""
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else json.dumps(value)
+    if isinstance(value, list):
+        return json.dumps(value, default=str)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,475 @@
+"""The gunicorn worker: one thread that reads requests whole before it answers them.
+
+Answers are pure computing of less than a millisecond, so threads would only fight for the interpreter; what takes
+time is the network. Here a slow client costs a socket and a buffer, never a thread: gthread's threads block in
+recv() without a time limit once a request has begun, and a handful of slow clients would hold all of them.
+Connections stay open for longer than Metacontroller's client keeps idle ones (90 s), so that it, and not we,
+closes them, and no request is lost in between. Parsing and framing are gunicorn's own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import selectors
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http import wsgi
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import Unreader
+from gunicorn.workers.base import Worker
+
+from userswarm.server.app import EXTENSION, Front
+from userswarm.server.errors import STATUS_LINES, Refused, error_body
+from userswarm.server.limits import WAITING
+
+if TYPE_CHECKING:
+    from gunicorn.config import Config
+
+_RECEIVE = 65_536  # a usual request in one call
+_HEAD_END = b"\r\n\r\n"
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~]*)?")
+_MAX_CHUNK_LINE = 4096
+_MAX_HEAD = 65_536  # gunicorn's own limits on line and fields are lower, and answer better
+
+# A stopping worker goes on answering for so long: /readyz says no before connections are refused, and a request
+# that a client was about to send on an idle connection is still answered (RFC 9112, section 9.6).
+_LINGER_WHEN_STOPPING = 1.0
+# How long a refused client may go on sending before it is cut off: closing at once would reset the connection,
+# and it might never read why.
+_LINGER_WHEN_REFUSED = 2.0
+
+_PARSE_ERRORS = {
+    LimitRequestLine: 414,
+    LimitRequestHeaders: 431,
+    ExpectationFailed: 417,
+    UnsupportedTransferCoding: 501,
+}
+
+
+class _Inbox(Unreader):  # type: ignore[misc]
+    """What gunicorn's parser reads from: bytes that have arrived already."""
+
+    def __init__(self, received: bytes | bytearray) -> None:
+        super().__init__()
+        self._received: bytes | None = bytes(received)
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        received, self._received = self._received, None
+        return received or b""
+
+
+class _Outbox:
+    """What gunicorn writes an answer to: it is sent by the worker, as the client takes it."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def sendall(self, part: bytes) -> None:
+        self._parts.append(part)
+
+    send = sendall
+
+    def take(self) -> bytes:
+        answer = b"".join(self._parts)
+        self._parts.clear()
+        return answer
+
+
+class _Chunks:
+    """Decodes a chunked body as it arrives, strictly, each byte once (RFC 9112, section 7.1).
+
+    gunicorn's own decoder copies what is left at every chunk: many tiny ones would keep it busy for minutes.
+    """
+
+    def __init__(self, start: int, limit: int) -> None:
+        self.body = bytearray()
+        self._limit = limit
+        self._next = start
+        self._last = False
+
+    def decode(self, received: bytearray) -> int | None:
+        """Return the index behind the body once it is whole, or larger than the limit, else None.
+
+        Raises Refused (400) where it is malformed.
+        """
+        while not self._last:
+            line_end = received.find(b"\r\n", self._next, self._next + _MAX_CHUNK_LINE)
+            if line_end < 0:
+                self._check_not_endless(received, _MAX_CHUNK_LINE)
+                return None
+            size_line = _CHUNK_SIZE.fullmatch(received, self._next, line_end)
+            if size_line is None:
+                raise _malformed_chunks()
+            size = int(size_line[1], 16)
+            if size == 0:
+                self._last, self._next = True, line_end
+                break
+            start, end = line_end + 2, line_end + 2 + size
+            if len(self.body) + size > self._limit:
+                self.body += b" " * (self._limit + 1 - len(self.body))  # enough to be refused as too large
+                return len(received)
+            if len(received) < end + 2:
+                return None
+            if received[end : end + 2] != b"\r\n":
+                raise _malformed_chunks()
+            self.body += received[start:end]
+            self._next = end + 2
+        end = received.find(_HEAD_END, self._next, self._next + _MAX_HEAD)
+        if end < 0:
+            self._check_not_endless(received, _MAX_HEAD)
+            return None
+        return end + len(_HEAD_END)
+
+    def _check_not_endless(self, received: bytearray, most: int) -> None:
+        if len(received) - self._next > most:
+            raise _malformed_chunks()
+
+
+def _malformed_chunks() -> Refused:
+    return Refused(400, "the body is malformed: not chunked as RFC 9112 says")
+
+
+class Connection:
+    """One client: what it sent, what it is still to be sent, and until when the next step must be done."""
+
+    __slots__ = (
+        "body_end",
+        "chunks",
+        "close_after",
+        "cut_short",
+        "deadline",
+        "environ",
+        "head_end",
+        "outbox",
+        "peer",
+        "received",
+        "refused",
+        "request",
+        "response",
+        "server",
+        "shaking_hands",
+        "sock",
+        "unsent",
+    )
+
+    def __init__(self, sock: socket.socket, peer: Any, server: Any, deadline: float) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.server = server
+        self.deadline = deadline
+        self.shaking_hands = False
+        self.received = bytearray()
+        self.unsent: memoryview | None = None
+        self.outbox = _Outbox()
+        self.close_after = False
+        self.refused = False
+        self.forget_request()
+
+    def forget_request(self) -> None:
+        self.request: Any = None
+        self.response: Any = None
+        self.environ: dict[str, Any] = {}
+        self.head_end = 0
+        self.body_end: int | None = 0
+        self.chunks: _Chunks | None = None
+        self.cut_short = False
+
+
+class BufferingWorker(Worker):  # type: ignore[misc]
+    """Reads whole requests from all connections at once, and answers one after the other."""
+
+    cfg: Config
+
+    def run(self) -> None:
+        """Answer until told to stop; then stop in order: not ready, answer what came, close."""
+        self._connections: set[Connection] = set()
+        self._arriving: set[Connection] = set()  # admitted, their bodies not whole yet
+        self._front: Front = self.wsgi.extensions[EXTENSION]
+        self._poller = selectors.DefaultSelector()
+        self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._drain_wakeups)
+        for listener in self.sockets:
+            listener.setblocking(False)
+            self._poller.register(listener, selectors.EVENT_READ, self._accept)
+        self._next_tick = 0.0
+
+        while self.alive and self._parent_lives():
+            self._turn()
+
+        self._front.stopping.set()
+        linger_until = time.monotonic() + _LINGER_WHEN_STOPPING
+        while time.monotonic() < linger_until:
+            self._turn()
+        for listener in self.sockets:
+            self._poller.unregister(listener)
+            listener.close()
+        stop_at = time.monotonic() + self.cfg.graceful_timeout
+        while self._close_idle() and time.monotonic() < stop_at:
+            self._turn()
+        for connection in list(self._connections):
+            self._close(connection)
+
+    def _parent_lives(self) -> bool:
+        return bool(self.ppid == os.getppid())
+
+    def _turn(self) -> None:
+        """Wait for something to happen, do it, and once a second look at the clock."""
+        accepting = []
+        for key, _ in self._poller.select(timeout=0.5):
+            if isinstance(key.data, Connection):
+                self._serve(key.data)
+            elif key.data == self._accept:
+                accepting.append(key.fileobj)
+            else:
+                key.data(key.fileobj)
+        # Last, and one at a time: a worker with nothing to answer gets to a new client first.
+        for listener in accepting:
+            self._accept(listener)
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + 1.0
+            self.notify()
+            for connection in [late for late in self._connections if late.deadline < now]:
+                self._expire(connection)
+
+    def _drain_wakeups(self, _fileobj: Any) -> None:
+        os.read(self.PIPE[0], 4096)
+
+    def _accept(self, listener: Any) -> None:
+        try:
+            sock, peer = listener.accept()
+        except OSError:  # another worker was faster, or the client is gone again
+            return
+        if len(self._connections) >= self.cfg.worker_connections:
+            # Make room: who has been silent for longest, or was slowest to say what it wants, has to go.
+            expendable = self._connections - self._arriving
+            if expendable:
+                self._close(min(expendable, key=lambda candidate: candidate.deadline))
+        sock.setblocking(False)
+        connection = Connection(sock, peer, listener.getsockname(), time.monotonic() + self.cfg.timeout)
+        if self.cfg.is_ssl:
+            try:
+                context = self.cfg.ssl_context(self.cfg, None)
+                connection.sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            except (OSError, ValueError) as error:
+                self.log.debug("no TLS with %s: %s", peer, error)
+                sock.close()
+                return
+            connection.shaking_hands = True
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.add(connection)
+        self._poller.register(connection.sock, selectors.EVENT_READ, connection)
+        self._serve(connection)
+
+    def _serve(self, connection: Connection) -> None:
+        """Do what can be done for a connection without waiting."""
+        try:
+            if connection.shaking_hands:
+                connection.sock.do_handshake()  # type: ignore[attr-defined]
+                connection.shaking_hands = False
+            if connection.unsent is not None:
+                self._send(connection)
+            else:
+                self._receive(connection)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._wait_for(connection, selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._wait_for(connection, selectors.EVENT_WRITE)
+        except OSError as error:  # ssl.SSLError is one too
+            self.log.debug("connection of %s lost: %s", connection.peer, error)
+            self._close(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        while True:
+            received = connection.sock.recv(_RECEIVE)
+            if not received:
+                self._close(connection)
+                return
+            if not connection.refused:
+                connection.received += received
+                self._advance(connection)
+            # TLS may hold decrypted bytes that no poller knows of; a plain socket reports again what is left.
+            if connection.sock.fileno() < 0 or not (
+                isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending()
+            ):
+                return
+
+    def _advance(self, connection: Connection) -> None:
+        """Answer every request that has arrived whole."""
+        while connection.received and connection.unsent is None and not connection.refused:
+            try:
+                if connection.request is None and not self._begin(connection):
+                    return
+                if not self._is_whole(connection):
+                    return
+            except Refused as refusal:
+                self._refuse(connection, refusal.code, str(refusal))
+                return
+            self._answer(connection)
+
+    def _begin(self, connection: Connection) -> bool:
+        """Parse the head of a request once it is there, and tell whether it is."""
+        received = connection.received
+        found = received.find(_HEAD_END)
+        if found < 0:
+            if len(received) > _MAX_HEAD:
+                raise Refused(431, "the head of the request is too large")
+            return False
+        connection.head_end = found + 4
+        inbox = _Inbox(received[: connection.head_end])
+        try:
+            request = Request(self.cfg, inbox, connection.peer, 1)
+            # A time limit for the whole request, however slowly it drips in.
+            connection.deadline = time.monotonic() + self.cfg.timeout
+            connection.response, connection.environ = wsgi.create(
+                request, connection.outbox, connection.peer, connection.server, self.cfg
+            )
+        except NoMoreData:
+            raise Refused(400, "the head of the request is malformed") from None
+        except ParseException as error:
+            raise Refused(
+                _PARSE_ERRORS.get(type(error), 400), f"the head of the request is malformed: {error}"
+            ) from None
+        connection.request = request
+        if isinstance(request.body.reader, ChunkedReader):
+            connection.chunks = _Chunks(connection.head_end, self._front.settings.max_body_bytes)
+            connection.body_end = None
+        else:
+            connection.body_end = connection.head_end + request.body.reader.length
+        if not self._is_whole(connection):
+            self._admit(connection)
+        return True
+
+    def _is_whole(self, connection: Connection) -> bool:
+        if connection.chunks is not None and connection.body_end is None:
+            connection.body_end = connection.chunks.decode(connection.received)
+        return connection.body_end is not None and len(connection.received) >= connection.body_end
+
+    def _admit(self, connection: Connection) -> None:
+        """Before waiting for a body, ask whether it would be read at all; if not, the answer needs no body."""
+        environ = connection.environ
+        environ[WAITING] = len(self._arriving)
+        if self._front.reads_body(environ):
+            self._arriving.add(connection)
+            # What gunicorn wrote so far is "100 Continue", where the client waits for it.
+            go_on = connection.outbox.take()
+            if go_on:
+                connection.sock.send(go_on)
+        else:
+            connection.outbox.take()
+            connection.cut_short = True
+            connection.response.force_close()
+            connection.body_end = len(connection.received)
+
+    def _answer(self, connection: Connection) -> None:
+        """Run the application on a whole request, and send what it says."""
+        response, environ, received = connection.response, connection.environ, connection.received
+        if connection.chunks is not None:
+            body = bytes(connection.chunks.body)
+        else:
+            body = bytes(memoryview(received)[connection.head_end : connection.body_end])
+        environ["wsgi.input"] = io.BytesIO(body)
+        self._arriving.discard(connection)
+        environ[WAITING] = len(self._arriving)
+        if not self.alive:
+            response.force_close()
+        try:
+            for part in self.wsgi(environ, response.start_response):
+                response.write(part)
+            response.close()
+        except Exception:
+            self.log.exception("cannot answer a request")
+            self._refuse(connection, 500, "internal error")
+            return
+        self.nr += 1
+        connection.close_after = response.should_close()
+        connection.refused = connection.cut_short
+        del received[: connection.body_end]
+        connection.forget_request()
+        self._post(connection)
+
+    def _refuse(self, connection: Connection, code: int, message: str) -> None:
+        """Answer what is no request to the application, and close."""
+        body = error_body(message)
+        connection.outbox.take()
+        head = (
+            f"HTTP/1.1 {STATUS_LINES[code]}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        connection.outbox.sendall(head.encode() + body)
+        connection.close_after = connection.refused = True
+        connection.received.clear()
+        connection.forget_request()
+        self._arriving.discard(connection)
+        self._post(connection)
+
+    def _post(self, connection: Connection) -> None:
+        connection.unsent = memoryview(connection.outbox.take())
+        connection.deadline = time.monotonic() + self.cfg.timeout
+        self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        assert connection.unsent is not None  # noqa: S101
+        while connection.unsent:
+            try:
+                sent = connection.sock.send(connection.unsent)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                # Nothing more is read meanwhile: who does not take answers cannot ask either.
+                self._wait_for(connection, selectors.EVENT_WRITE)
+                return
+            connection.unsent = connection.unsent[sent:]
+        connection.unsent = None
+        if not connection.close_after:
+            connection.deadline = time.monotonic() + self.cfg.keepalive
+            self._wait_for(connection, selectors.EVENT_READ)
+            self._advance(connection)
+        elif connection.refused:
+            connection.deadline = time.monotonic() + _LINGER_WHEN_REFUSED
+            connection.sock.shutdown(socket.SHUT_WR)
+            self._wait_for(connection, selectors.EVENT_READ)
+        else:
+            self._close(connection)
+
+    def _wait_for(self, connection: Connection, events: int) -> None:
+        key = self._poller.get_key(connection.sock)
+        if key.events != events:
+            self._poller.modify(connection.sock, events, connection)
+
+    def _expire(self, connection: Connection) -> None:
+        if connection.unsent is None and not connection.refused and (connection.received or connection.request):
+            try:
+                self._refuse(connection, 408, f"the request did not arrive within {self.cfg.timeout} s")
+            except OSError:
+                self._close(connection)
+        else:
+            self._close(connection)
+
+    def _close_idle(self) -> bool:
+        """Close the connections on which nothing is under way, and tell whether others are left."""
+        for connection in list(self._connections):
+            if connection.unsent is None and not connection.received:
+                self._close(connection)
+        return bool(self._connections)
+
+    def _close(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._arriving.discard(connection)
+        try:
+            self._poller.unregister(connection.sock)
+        except (KeyError, ValueError):
+            return
+        connection.sock.close()
