@@ -30,6 +30,7 @@ from userswarm.plan import Plan
 from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
 from userswarm.status import Findings
 from userswarm.verify import (
+    CLAIM_CLAMPED,
     KIND_NOT_MANAGED,
     ROLLOUT_IN_PROGRESS,
     Verdict,
@@ -61,8 +62,12 @@ def compute_desired(
     claim = standing[CLAIM.kind, identity.claim]
     refused = _fit_claim(claim, identity, observation)
     storage = verify_claim(identity, claim["spec"]["resources"]["requests"]["storage"], observation)
+    others = _other_claims(identity, observation)
     if storage.ok and refused:
-        storage = Verdict(True, "Clamped", "; ".join(refused))
+        storage = Verdict(True, CLAIM_CLAMPED, "; ".join(refused))
+    elif storage.ok and others:
+        names = ", ".join(claim["metadata"]["name"] for claim in others)
+        storage = Verdict(True, storage.reason, f"{storage.message}; also kept, though not used: {names}")
     held = _hold_stateful_set(plan, standing, observation)
     replaced = _replaced(standing, observation)
     if _is_left_to_others(identity, observation):
@@ -81,7 +86,7 @@ def compute_desired(
     trial = _judge_trial(plan, parent, observation, managed, (storage, workload, services), now)
 
     children = [child for key, child in standing.items() if key not in replaced]
-    children += _other_claims(identity, observation)
+    children += others
     if trial.attempt is not None:
         children += _smoke_test(plan, trial.attempt, observation)
     findings = Findings(

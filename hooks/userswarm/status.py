@@ -6,7 +6,8 @@ field is written every time, nothing counts or tells the time, and a time once w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,11 @@ SUSPENDED = "Suspended"
 INVALID_SPEC = "InvalidSpec"
 
 CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
+
+_STAGES = ("Storage", "Workload", "Service")
+"""In the order of their conditions; each has a deadline."""
+
+_LAST_STAGE = "SmokeTest"
 
 _SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
 
@@ -51,7 +57,7 @@ class Findings:
         if self.storage.reason == CLAIM_PENDING and self.workload.reason in POD_TROUBLE:
             # A claim may wait for its Pod's node: then the Pod's trouble is the cause.
             return "Workload", self.workload
-        for stage, verdict in (("Storage", self.storage), ("Workload", self.workload), ("Service", self.services)):
+        for stage, verdict in zip(_STAGES, (self.storage, self.workload, self.services), strict=True):
             if not verdict.ok:
                 return stage, verdict
         return None
@@ -62,7 +68,7 @@ class Assessment:
     """A status, and after how many seconds it may change though nothing that is watched does; None for never."""
 
     status: Status
-    resync_after: float | None
+    resync_after: int | None
 
 
 def compute_status(
@@ -73,25 +79,21 @@ def compute_status(
     generation = metadata.get("generation") or 0
     deleting = "deletionTimestamp" in metadata
     blocking = findings.blocking()
-    stage, since = _stage(findings, blocking, old, generation, now)
-    deadline = _deadline(stage, since, plan.settings.progress_deadline)
+    verified = _verified(findings, blocking, deleting=deleting)
+    verdicts = [_SPEC_VALID, findings.storage, findings.workload, findings.services, verified, verified]
+    conditions = _conditions(verdicts, old, generation, now)
+    stage = _stage(findings, blocking)
+    restarted = _restarted(stage, conditions, old, generation, now)
+    deadline = _deadline(stage, conditions, restarted, plan.settings.progress_deadline)
     overdue = deadline is not None and deadline <= now
-    verified = findings.trial.verdict
-    if deleting:
-        verified = Verdict(False, TERMINATING, "the UserSwarm is being deleted")
-    elif findings.suspended:
-        verified = Verdict(False, SUSPENDED, "spec.suspend is true")
-    elif blocking is not None:
-        verified = Verdict(False, blocking[1].reason, blocking[1].message)
-    ready = verified
     if overdue:
-        seconds = plan.settings.progress_deadline
-        ready = Verdict(False, verified.reason, f"no progress for {seconds} s at stage {stage}: {verified.message}")
-    verdicts = (_SPEC_VALID, findings.storage, findings.workload, findings.services, verified, ready)
+        message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
+        verdicts[-1] = Verdict(False, verified.reason, message)
+        conditions = _conditions(verdicts, old, generation, now)
 
     status = _carried(old)
     status.update(_addresses(plan))
-    if findings.trial.verdict.ok and findings.trial.passed_at is not None:
+    if findings.trial.passed_at is not None:
         status["verifiedChecksum"] = plan.checksum
         status["verifiedAt"] = findings.trial.passed_at
     if verified.ok:
@@ -103,14 +105,24 @@ def compute_status(
     status["verified"] = verified.ok
     status["observedGeneration"] = generation
     if stage:
-        status["stage"], status["stageSince"] = stage, since
-    status["conditions"] = [
-        _condition(kind, verdict, old, generation, now) for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
-    ]
+        status["stage"] = stage
+    if restarted:
+        status["stageSince"] = restarted
+    status["conditions"] = conditions
     waits = [findings.trial.due_in] if blocking is None and findings.trial.due_in is not None else []
     if deadline is not None and not overdue:
         waits.append((deadline - now).total_seconds())
-    return Assessment(status, min(waits, default=None))
+    # Whole seconds: what is decided by times of whole seconds is not due any earlier.
+    return Assessment(status, math.ceil(min(waits)) if waits else None)
+
+
+def _verified(findings: Findings, blocking: tuple[str, Verdict] | None, *, deleting: bool) -> Verdict:
+    """Return whether user traffic may be sent to the swarm, and the first thing that speaks against it."""
+    if deleting:
+        return Verdict(False, TERMINATING, "the UserSwarm is being deleted")
+    if findings.suspended:
+        return Verdict(False, SUSPENDED, "spec.suspend is true")
+    return blocking[1] if blocking is not None else findings.trial.verdict
 
 
 def compute_invalid_status(parent: Observed, error: InvalidParentError, now: datetime) -> Status:
@@ -162,22 +174,42 @@ def _phase(
     return "Ready" if findings.trial.verdict.ok else "Verifying"
 
 
-def _stage(
-    findings: Findings, blocking: tuple[str, Verdict] | None, old: Mapping[str, Any], generation: int, now: datetime
-) -> tuple[str, str]:
-    """Return the stage that is worked on, and since when: a new stage or a new spec is progress."""
+def _stage(findings: Findings, blocking: tuple[str, Verdict] | None) -> str:
+    """Return the stage that is worked on, or an empty text for a swarm that waits for nothing."""
     if findings.suspended or (blocking is None and findings.trial.verdict.ok):
-        return "", ""
-    stage = blocking[0] if blocking is not None else "SmokeTest"
-    if old.get("stage") == stage and old.get("observedGeneration") == generation and read_time(old.get("stageSince")):
-        return stage, old["stageSince"]
-    return stage, written_time(now)
+        return ""
+    return blocking[0] if blocking is not None else _LAST_STAGE
 
 
-def _deadline(stage: str, since: str, seconds: int) -> datetime | None:
+def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], generation: int, now: datetime) -> str:
+    """Return when a newer spec gave the stage its whole time again, or an empty text.
+
+    A stage begins when a condition changes, and the conditions tell when. Only a new spec for a swarm that was not
+    ready changes none.
+    """
+    if stage in ("", _LAST_STAGE):
+        return ""
+    before = old.get("observedGeneration")
+    restarted = old.get("stageSince")
+    if type(before) is int and before != generation:
+        restarted = written_time(now)
+    if read_time(restarted) is None or restarted <= _begun(stage, conditions):
+        return ""
+    return str(restarted)
+
+
+def _begun(stage: str, conditions: list[Condition]) -> str:
+    """Return when the conditions up to that of a stage last changed."""
+    reached = conditions[1 : 2 + _STAGES.index(stage)]
+    return max(condition["lastTransitionTime"] for condition in reached)
+
+
+def _deadline(stage: str, conditions: list[Condition], restarted: str, seconds: int) -> datetime | None:
     """Return when a stage has taken too long; the smoke test has its own attempts instead."""
-    begun = read_time(since)
-    return begun + timedelta(seconds=seconds) if begun is not None and stage != "SmokeTest" else None
+    if stage in ("", _LAST_STAGE):
+        return None
+    begun = read_time(max(restarted, _begun(stage, conditions)))
+    return begun + timedelta(seconds=seconds) if begun is not None else None
 
 
 def _addresses(plan: Plan) -> Status:
@@ -215,6 +247,12 @@ def _condition(kind: str, verdict: Verdict, old: Mapping[str, Any], generation: 
         "reason": verdict.reason,
         "message": verdict.message[:MAX_MESSAGE],
     }
+
+
+def _conditions(verdicts: Sequence[Verdict], old: Mapping[str, Any], generation: int, now: datetime) -> list[Condition]:
+    return [
+        _condition(kind, verdict, old, generation, now) for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
+    ]
 
 
 def _unknown_condition(kind: str, phase: str, generation: int, now: datetime) -> Condition:

@@ -154,4 +154,5 @@ def _awaited(stage: int, observation: Observation) -> str:
 
 def _full_name(child: Observed) -> str:
     metadata = child["metadata"]
-    return f"{child.get('kind')} {metadata.get('namespace', '')}/{metadata['name']}"
+    place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{child.get('kind')} {place}{metadata['name']}"
