@@ -1,0 +1,108 @@
+"""What `userswarm render` prints: a file goes in, the hooks' answer comes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+import yaml
+
+from userswarm.customize import customize
+from userswarm.errors import InvalidParentError, Problem, UserSwarmError
+from userswarm.finalize import finalize
+from userswarm.k8s import CHILD_KINDS, CLAIM, ENDPOINT_SLICE, POD, Manifest
+from userswarm.plan import compute_plan
+from userswarm.schema import user_swarm_schema
+from userswarm.settings import Settings
+from userswarm.sync import sync
+
+
+class InputError(UserSwarmError):
+    """A file does not hold what the command reads."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: what looks like a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def render_children(text: str, source: str, settings: Settings, now: datetime) -> str:
+    """Return the children of the UserSwarms in a text, as YAML documents in the order in which they are applied.
+
+    `source` names the text in errors. Raises InputError with every problem of every UserSwarm.
+    """
+    problems: list[str] = []
+    children: list[Manifest] = []
+    for parent in read_user_swarms(text, source):
+        try:
+            check_user_swarm(parent, settings)
+            children.extend(sync(first_request(parent), settings, now)["children"])
+        except InvalidParentError as error:
+            problems.extend(f"{source}: UserSwarm {error.name!r}: {problem}" for problem in error.problems)
+    if problems:
+        raise InputError("\n".join(problems))
+    rendered: str = yaml.safe_dump_all(children, sort_keys=False, allow_unicode=True, width=120)
+    return rendered
+
+
+def answer_request(text: str, source: str, settings: Settings, now: datetime) -> str:
+    """Return the whole answer to a hook request, as JSON; raises InputError for what is no JSON object."""
+    try:
+        request = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{source}: not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise InputError(f"{source}: not a hook request: must be a JSON object")
+    hook = customize if "children" not in request else finalize if request.get("finalizing") else sync
+    return orjson.dumps(hook(request, settings, now), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def read_user_swarms(text: str, source: str) -> list[Manifest]:
+    """Return the objects in a YAML or JSON text; raises InputError where one is no UserSwarm with a name."""
+    try:
+        documents = [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
+    except yaml.YAMLError as error:
+        raise InputError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise InputError(f"{source}: not YAML that can be read: nested too deeply") from None
+    if not documents:
+        raise InputError(f"{source}: holds no object; give a UserSwarm")
+    for number, document in enumerate(documents, start=1):
+        if not isinstance(document, dict) or document.get("kind") != "UserSwarm":
+            raise InputError(f"{source}: document {number} is no UserSwarm: kind must be UserSwarm")
+        if document.get("apiVersion") != "crawbl.ai/v1alpha1":
+            found = document.get("apiVersion")
+            raise InputError(f"{source}: document {number}: apiVersion is {found!r}; must be crawbl.ai/v1alpha1")
+        metadata = document.get("metadata")
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+            raise InputError(f"{source}: document {number}: metadata.name must be a text")
+    return documents
+
+
+def check_user_swarm(parent: Manifest, settings: Settings) -> None:
+    """Raise InvalidParentError with all that keeps a UserSwarm from being built, unknown fields included."""
+    problems: list[Problem] = user_swarm_schema().unknown_fields(parent)
+    try:
+        compute_plan(parent, settings)
+    except InvalidParentError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise InvalidParentError(parent["metadata"]["name"], sorted(problems, key=lambda problem: problem.path))
+
+
+def first_request(parent: Manifest) -> dict[str, Any]:
+    """Return the request that Metacontroller sends when nothing of a UserSwarm exists yet."""
+    rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in CHILD_KINDS]
+    return {
+        "controller": {"spec": {"childResources": rules}},
+        "parent": parent,
+        "children": {kind.group: {} for kind in CHILD_KINDS},
+        "related": {kind.group: {} for kind in (POD, ENDPOINT_SLICE, CLAIM)},
+        "finalizing": False,
+    }

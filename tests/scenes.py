@@ -1,0 +1,280 @@
+"""Hook requests for unit tests: a swarm at some point of its life, as Metacontroller would describe it.
+
+A scene starts from what the hooks themselves desire, and adds what a cluster would: uids, owners, the annotation
+that holds what was applied, and the status of a swarm whose Pod is ready. Each test then breaks one thing.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from userswarm.finalize import finalize
+from userswarm.k8s import CHILD_KINDS, CLAIM, ENDPOINT_SLICE, JOB, POD, SERVICE, STATEFUL_SET, Kind
+from userswarm.settings import Settings
+from userswarm.sync import sync
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+SETTINGS = Settings()
+LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
+NAME = "workspace-a"
+RELATED_KINDS = (POD, ENDPOINT_SLICE, CLAIM)
+
+Json = dict[str, Any]
+
+
+def user_swarm(name: str = NAME, **spec: Any) -> Json:
+    """Return a stored UserSwarm."""
+    return {
+        "apiVersion": "crawbl.ai/v1alpha1",
+        "kind": "UserSwarm",
+        "metadata": {
+            "name": name,
+            "uid": "uid-of-" + name,
+            "generation": 1,
+            "creationTimestamp": "2026-11-20T11:00:00Z",
+            "finalizers": ["metacontroller.io/compositecontroller-userswarm"],
+        },
+        "spec": {"userId": "user-1", **spec},
+    }
+
+
+class Scene:
+    """What is observed of one UserSwarm, to be changed by a test and turned into a request."""
+
+    def __init__(self, parent: Json | None = None, settings: Settings = SETTINGS) -> None:
+        self.parent = user_swarm() if parent is None else parent
+        self.settings = settings
+        self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in CHILD_KINDS}
+        self.related: dict[str, dict[str, Json]] = {kind.group: {} for kind in RELATED_KINDS}
+        self.resources = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in CHILD_KINDS]
+        self.finalizing = False
+        self.now = NOW
+
+    def request(self) -> Json:
+        return copy.deepcopy(
+            {
+                "controller": {"spec": {"childResources": self.resources}},
+                "parent": self.parent,
+                "children": self.children,
+                "related": self.related,
+                "finalizing": self.finalizing,
+            }
+        )
+
+    def sync(self) -> Json:
+        return sync(self.request(), self.settings, self.now)
+
+    def finalize(self) -> Json:
+        self.finalizing = True
+        return finalize(self.request(), self.settings, self.now)
+
+    def deleted(self) -> Scene:
+        self.parent["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:00Z"
+        self.finalizing = True
+        return self
+
+    def add_child(self, manifest: Json) -> Json:
+        """Store a desired child as Metacontroller creates it, and return what is stored."""
+        stored = copy.deepcopy(manifest)
+        metadata = stored["metadata"]
+        metadata.setdefault("labels", {})["controller-uid"] = self.parent["metadata"]["uid"]
+        applied = json.dumps(stored)
+        metadata.setdefault("annotations", {})[LAST_APPLIED] = applied
+        metadata["uid"] = f"uid-{stored['kind']}-{metadata['name']}"
+        metadata["creationTimestamp"] = "2026-11-20T11:00:01Z"
+        metadata["generation"] = 1
+        metadata["managedFields"] = [{"manager": "metacontroller", "fieldsV1": {"f:metadata": {}}}]
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": "crawbl.ai/v1alpha1",
+                "kind": "UserSwarm",
+                "name": self.parent["metadata"]["name"],
+                "uid": self.parent["metadata"]["uid"],
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ]
+        group = f"{stored['kind']}.{stored['apiVersion']}"
+        self.children[group][f"{metadata['namespace']}/{metadata['name']}"] = stored
+        if stored["kind"] == CLAIM.kind:
+            self.relate(stored)
+        return stored
+
+    def relate(self, stored: Json) -> Json:
+        metadata = stored["metadata"]
+        group = f"{stored['kind']}.{stored['apiVersion']}"
+        self.related.setdefault(group, {})[f"{metadata['namespace']}/{metadata['name']}"] = stored
+        return stored
+
+    def child(self, kind: Kind, name: str | None = None) -> Json:
+        """Return the one observed child of a kind, or the one of that name."""
+        found = [each for each in self.children[kind.group].values() if name in (None, each["metadata"]["name"])]
+        assert len(found) == 1, [each["metadata"]["name"] for each in found]
+        return found[0]
+
+    def drop(self, kind: Kind, name: str | None = None) -> None:
+        metadata = self.child(kind, name)["metadata"]
+        del self.children[kind.group][f"{metadata['namespace']}/{metadata['name']}"]
+        if kind is CLAIM:
+            self.related[kind.group].clear()
+
+    @property
+    def pod(self) -> Json:
+        return next(iter(self.related[POD.group].values()))
+
+    def adopt_status(self, response: Json) -> None:
+        """Let Metacontroller write the status of an answer."""
+        self.parent["status"] = copy.deepcopy(response["status"])
+
+    def apply(self, response: Json) -> None:
+        """Make the observed children what an answer desires, without any progress of theirs."""
+        before = {group: dict(objects) for group, objects in self.children.items()}
+        for objects in self.children.values():
+            objects.clear()
+        for manifest in response["children"]:
+            group = f"{manifest['kind']}.{manifest['apiVersion']}"
+            key = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+            old = before[group].get(key)
+            stored = self.add_child(manifest)
+            if old is not None and "status" in old:
+                stored["status"] = old["status"]
+
+
+def created(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
+    """Return a swarm whose children were just created; nothing runs yet."""
+    scene = Scene(parent, settings)
+    response = scene.sync()
+    scene.apply(response)
+    scene.adopt_status(response)
+    return scene
+
+
+def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
+    """Return a swarm whose Pod is ready behind its Service; the smoke test has not run."""
+    scene = created(parent, settings)
+    claim = scene.child(CLAIM)
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    claim["status"] = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
+    claim["spec"] |= {"storageClassName": claim["spec"].get("storageClassName", "standard"), "volumeName": "pv-1"}
+    stateful_set = scene.child(STATEFUL_SET)
+    name = stateful_set["metadata"]["name"]
+    stateful_set["status"] = {
+        "observedGeneration": 1,
+        "replicas": 1,
+        "readyReplicas": 1,
+        "updatedReplicas": 1,
+        "currentReplicas": 1,
+        "currentRevision": f"{name}-5d9c7",
+        "updateRevision": f"{name}-5d9c7",
+    }
+    pod = scene.relate(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{name}-0",
+                "namespace": "userswarms",
+                "uid": "uid-pod-1",
+                "labels": dict(stateful_set["spec"]["template"]["metadata"]["labels"]),
+                "ownerReferences": [{"kind": "StatefulSet", "name": name, "uid": stateful_set["metadata"]["uid"]}],
+            },
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    )
+    scene.relate(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{name}-abcde",
+                "namespace": "userswarms",
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "endpoints": [
+                {
+                    "addresses": ["10.0.0.1"],
+                    "conditions": {"ready": True},
+                    "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
+                }
+            ],
+        }
+    )
+    return scene
+
+
+def under_test(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
+    """Return a ready swarm whose smoke test runs."""
+    scene = ready(parent, settings)
+    _step(scene)
+    return scene
+
+
+def verified(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
+    """Return a settled swarm: verified, its smoke test recorded and gone."""
+    scene = under_test(parent, settings)
+    pass_smoke_test(scene)
+    _step(scene)
+    _step(scene)
+    assert scene.parent["status"]["verified"] is True
+    return scene
+
+
+def _step(scene: Scene) -> None:
+    """Take over an answer's status, and the Jobs it adds or drops; all other children are settled."""
+    response = scene.sync()
+    scene.adopt_status(response)
+    wanted = {child["metadata"]["name"] for child in response["children"] if child["kind"] == JOB.kind}
+    for job in list(scene.children[JOB.group].values()):
+        if job["metadata"]["name"] not in wanted:
+            scene.drop(JOB, job["metadata"]["name"])
+    for child in response["children"]:
+        if child["kind"] == JOB.kind and not any(
+            job["metadata"]["name"] == child["metadata"]["name"] for job in scene.children[JOB.group].values()
+        ):
+            scene.add_child(child)
+
+
+def step(scene: Scene) -> Json:
+    """Sync, take the answer over as `_step` does, and return it."""
+    response = scene.sync()
+    _step(scene)
+    return response
+
+
+def pass_smoke_test(scene: Scene, at: str = "2026-11-20T11:59:30Z") -> None:
+    scene.child(JOB)["status"] = {
+        "succeeded": 1,
+        "completionTime": at,
+        "conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at}],
+    }
+
+
+def fail_smoke_test(scene: Scene, at: str = "2026-11-20T11:59:30Z", message: str = "Job has reached its limit") -> None:
+    scene.child(JOB)["status"] = {
+        "failed": 1,
+        "conditions": [
+            {
+                "type": "Failed",
+                "status": "True",
+                "reason": "BackoffLimitExceeded",
+                "message": message,
+                "lastTransitionTime": at,
+            }
+        ],
+    }
+
+
+def condition(response: Json, kind: str) -> Json:
+    found: Json = next(each for each in response["status"]["conditions"] if each["type"] == kind)
+    return found
+
+
+def children_of(response: Json, kind: Kind) -> list[Json]:
+    return [child for child in response["children"] if child["kind"] == kind.kind]
+
+
+def main_service(scene: Scene) -> Json:
+    return scene.child(SERVICE, scene.parent["status"]["serviceName"])
