@@ -1,1 +1,67 @@
-"""For backends: create UserSwarms, wait for them, find where a user's traffic goes."""
+"""For backends: create UserSwarms, wait for them, find where a user's traffic goes.
+
+client      UserSwarmClient: ensure, wait_verified, resolve, suspend, resume, delete, get, list, touch
+errors      all that it raises
+model       Swarm and Endpoint
+naming      workspace id -> name and labels
+fields      which fields are ours, and whether applying would change anything
+follow      one UserSwarm, change by change
+cache       all of them, kept up to date by one watch
+activity    who was touched lately
+api         the requests, shared with the reaper
+transport   one request
+retry       how often and how long to try again
+"""
+
+from userswarm.backend.client import UserSwarmClient
+from userswarm.backend.errors import (
+    ApiStatusError,
+    BackendError,
+    BeingDeletedError,
+    ConfigurationError,
+    ConflictError,
+    ExpiredError,
+    FieldConflict,
+    FieldConflictError,
+    InvalidSpecError,
+    InvalidWorkspaceError,
+    NotFound,
+    NotVerified,
+    OwnershipError,
+    SilenceError,
+    SwarmFailedError,
+    SwarmGoneError,
+    SwarmInvalidError,
+    UnreachableError,
+    WaitError,
+    WaitTimeoutError,
+)
+from userswarm.backend.model import Endpoint, Swarm
+from userswarm.backend.retry import RetryPolicy
+
+__all__ = [
+    "ApiStatusError",
+    "BackendError",
+    "BeingDeletedError",
+    "ConfigurationError",
+    "ConflictError",
+    "Endpoint",
+    "ExpiredError",
+    "FieldConflict",
+    "FieldConflictError",
+    "InvalidSpecError",
+    "InvalidWorkspaceError",
+    "NotFound",
+    "NotVerified",
+    "OwnershipError",
+    "RetryPolicy",
+    "SilenceError",
+    "Swarm",
+    "SwarmFailedError",
+    "SwarmGoneError",
+    "SwarmInvalidError",
+    "UnreachableError",
+    "UserSwarmClient",
+    "WaitError",
+    "WaitTimeoutError",
+]

@@ -48,14 +48,14 @@ class InvalidSpecError(BackendError, ValueError):
 
 
 class OwnershipError(BackendError):
-    """The workspace is another user's.
+    """The workspace is another user's, or its UserSwarm was made for another workspace.
 
     The message names neither the owner nor the swarm's state nor its address. Give an end user the same answer as
     for NotFound, so that nobody learns which workspaces exist.
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"UserSwarm {name!r} belongs to another user")
+        super().__init__(f"UserSwarm {name!r} belongs to another user or workspace")
         self.name = name
 
 
@@ -139,6 +139,10 @@ class UnreachableError(BackendError):
     def __init__(self, what: str, cause: BaseException | str, *, permanent: bool = False) -> None:
         super().__init__(f"{what}: {cause}")
         self.permanent = permanent
+
+
+class SilenceError(UnreachableError):
+    """A watch has brought nothing, not even a bookmark, for longer than it may be silent."""
 
 
 class ApiStatusError(BackendError):

@@ -28,13 +28,17 @@ class RetryPolicy:
     deadline: float = 30.0
     base: float = 0.1
     cap: float = 5.0
-    sleep: Callable[[float], None] = field(default=time.sleep, compare=False, repr=False)
+    sleep: Callable[[float], object] = field(default=time.sleep, compare=False, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
     uniform: Callable[[float, float], float] = field(default=random.uniform, compare=False, repr=False)
 
     def budget(self, within: float | None = None) -> Budget:
         """Return a fresh budget, of at most `within` seconds."""
         return Budget(self, self.deadline if within is None else min(self.deadline, within))
+
+    def delay(self, failures: int) -> float:
+        """Return how many seconds to wait after so many failures in a row."""
+        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))
 
 
 class Budget:
@@ -58,8 +62,7 @@ class Budget:
         self._tries += 1
         policy = self._policy
         least = (error.retry_after if isinstance(error, ApiStatusError) else None) or 0.0
-        step = min(policy.cap, policy.base * 2.0 ** (self._tries - 1))
-        seconds = least + policy.uniform(0.0, step)
+        seconds = least + policy.delay(self._tries)
         if self._tries >= policy.attempts or seconds >= self.left():
             error.add_note(f"gave up after {self._tries} tries in {policy.clock() - self._started:.1f} s")
             raise error

@@ -14,7 +14,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,7 @@ from userswarm.backend.errors import (
     ConfigurationError,
     ConflictError,
     ExpiredError,
+    SilenceError,
     UnreachableError,
 )
 from userswarm.backend.retry import Budget, RetryPolicy, is_transient
@@ -107,6 +108,11 @@ class Transport:
         self.policy = policy or RetryPolicy()
         self._timeout = timeout
 
+    def close(self) -> None:
+        """Close the connections."""
+        api_client: Any = self.api_client
+        api_client.close()
+
     def request(
         self,
         method: Method,
@@ -180,7 +186,7 @@ class Transport:
     ) -> WatchStream:
         """Start to watch the collection at `path`, for `window` seconds at most, from a resourceVersion on.
 
-        `silence`: seconds without a byte after which reading raises UnreachableError. Not retried: whoever watches
+        `silence`: seconds without a byte after which reading raises SilenceError. Not retried: whoever watches
         has to read anew in any case. Raises ExpiredError where the resourceVersion is too old.
         """
         asked = {
@@ -261,17 +267,17 @@ class Transport:
 
 
 class WatchStream:
-    """The events of one watch, in order; iterate once. `close` may be called from any thread."""
+    """The events of one watch, in order; read once. `stop` may be called from any thread."""
 
     def __init__(self, what: str, response: Any) -> None:
         self._what = what
         self._response = response
 
-    def __iter__(self) -> Iterator[WatchEvent]:
-        """Yield events until the server ends the watch, which is no error.
+    def events(self) -> Generator[WatchEvent, None, None]:
+        """Yield events until the server ends the watch, which is no error; close the generator to leave earlier.
 
         Raises ExpiredError for a 410 inside the stream, ApiStatusError for any other error event, UnreachableError
-        where the connection breaks or is silent for too long.
+        where the connection breaks, SilenceError where nothing comes for too long.
         """
         import urllib3
 
@@ -283,6 +289,8 @@ class WatchStream:
                     for line in lines:
                         if line.strip():
                             yield self._parse(line)
+            except urllib3.exceptions.ReadTimeoutError as error:
+                raise SilenceError(self._what, error) from error
             except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
                 # The last two: what reading a response that another thread closed comes to.
                 raise UnreachableError(self._what, f"the watch broke off: {error!r}") from error
@@ -297,7 +305,7 @@ class WatchStream:
             raise _status_error(self._what, int(event["object"].get("code") or 500), event["object"], None)
         return WatchEvent(str(event.get("type")), event["object"])
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End the watch, also while another thread waits for its next event."""
         shutdown = getattr(self._response, "shutdown", None)  # since urllib3 2.3
         if shutdown is not None:

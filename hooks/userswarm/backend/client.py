@@ -1,0 +1,476 @@
+"""`UserSwarmClient`: create UserSwarms, wait until they are verified, find where a user's traffic goes.
+
+Who owns a workspace is asked before anything else, in every method that names one. What we write is written by
+server-side apply under our own field manager, so labels and fields of others stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from userswarm.backend.activity import RecentlyTouched
+from userswarm.backend.api import API_VERSION, KIND, Budget, RetryPolicy, UserSwarmApi, connect
+from userswarm.backend.cache import SwarmCache
+from userswarm.backend.errors import (
+    ApiStatusError,
+    BeingDeletedError,
+    ConflictError,
+    FieldConflictError,
+    InvalidSpecError,
+    NotFound,
+    NotVerified,
+    OwnershipError,
+    SwarmFailedError,
+    SwarmGoneError,
+    SwarmInvalidError,
+    WaitError,
+    WaitTimeoutError,
+)
+from userswarm.backend.fields import extract, is_unchanged, owned_fields
+from userswarm.backend.follow import follow
+from userswarm.backend.model import LAST_ACTIVITY, Endpoint, Swarm, parse_swarm
+from userswarm.backend.naming import swarm_labels, swarm_name, user_selector
+from userswarm.errors import Problem
+from userswarm.k8s import Manifest, Observed
+from userswarm.schema import user_swarm_schema
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+FIELD_MANAGER = "userswarm-backend"
+
+TOUCH_INTERVAL = 60.0
+
+_ENDED = {"Failed": SwarmFailedError, "Invalid": SwarmInvalidError}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class UserSwarmClient:
+    """A backend's access to UserSwarms; safe for use by many threads, and closed at the end (use ``with``).
+
+    Every call retries 429 (Retry-After is honoured), 5xx and broken connections, and after a 409 reads again, all
+    within `policy`; then the last error is raised. All requests are idempotent.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: str | os.PathLike[str] | None = None,
+        api_client: ApiClient | None = None,
+        *,
+        policy: RetryPolicy | None = None,
+        timeout: tuple[float, float] = (5.0, 20.0),
+        field_manager: str = FIELD_MANAGER,
+        force_conflicts: bool = False,
+        labels: Mapping[str, str] | None = None,
+        shard_count: int | None = None,
+        watch_window: float = 30.0,
+        watch_silence: float = 40.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        """Connect by the ApiClient or the kubeconfig given, KUBECONFIG, the Pod's own account or ~/.kube/config.
+
+        Args:
+            policy: how often and how long to retry.
+            timeout: seconds to connect, and between two bytes of an answer.
+            field_manager: who we are to server-side apply; all backends of one platform share it.
+            force_conflicts: take over fields that others have set, instead of raising FieldConflictError.
+            labels: more labels for every UserSwarm that `ensure` applies.
+            shard_count: spread swarms by the label ``crawbl.ai/shard`` over so many controllers.
+            watch_window: seconds after which a watch is renewed.
+            watch_silence: seconds without a byte after which a watch counts as dead.
+            now: the time, aware, for `touch`.
+        """
+        if shard_count is not None and shard_count < 1:
+            raise ValueError(f"shard_count={shard_count!r}: must be at least 1")
+        self._owns_connection = api_client is None
+        self._api = UserSwarmApi(connect(kubeconfig, api_client), policy, timeout=timeout)
+        self._policy = self._api.policy
+        self._field_manager = field_manager
+        self._force = force_conflicts
+        self._labels = dict(labels or {})
+        self._shard_count = shard_count
+        self._window = watch_window
+        self._silence = watch_silence
+        self._now = now
+        self._touched = RecentlyTouched(TOUCH_INTERVAL)
+        self._cache: SwarmCache | None = None
+
+    # Life
+
+    def cached(self, *, max_staleness: float = 30.0, wait: float = 10.0) -> Self:
+        """Keep all UserSwarms in memory, so that `resolve` and `touch` need no request; return this client.
+
+        Answers are at most `max_staleness` seconds behind the API server, usually milliseconds; when they could be
+        older, because the watch is broken or silent, the API server is asked again for each. Waits up to `wait`
+        seconds for the first list. Call it after a fork, not before.
+        """
+        if self._cache is None:
+            self._cache = SwarmCache(self._api, max_staleness=max_staleness)
+            self._cache.start()
+        self._cache.wait_filled(wait)
+        return self
+
+    @property
+    def cache_is_fresh(self) -> bool:
+        """Whether `resolve` answers from memory just now."""
+        return self._cache is not None and self._cache.is_fresh()
+
+    def close(self) -> None:
+        """Stop the cache, and close the connections unless the ApiClient was given."""
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
+        if self._owns_connection:
+            self._api.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Making
+
+    def ensure(self, workspace_id: str, user_id: str, **spec: Any) -> Swarm:
+        """Make sure that the workspace has a UserSwarm with this spec; write nothing where that is so already.
+
+        `spec` holds sections as in the CRD: ``runtime={"image": …}, storage={"size": "5Gi"}``. It is all that the
+        backend wants: a field that an earlier call set, and this one does not, goes back to its default. Only
+        ``suspend`` stays as it is where it is left out.
+
+        Raises InvalidSpecError before any request, OwnershipError with nothing written, BeingDeletedError, and
+        FieldConflictError where someone else has set a field to another value.
+        """
+        name = swarm_name(workspace_id)
+        desired = self._build(name, workspace_id, user_id, spec)
+        budget = self._policy.budget()
+        while True:
+            try:
+                return self._ensure_once(name, desired, workspace_id, user_id, budget)
+            except ConflictError as error:
+                if error.fields:
+                    raise FieldConflictError(name, error.fields) from error
+                budget.pause(error)
+
+    def _build(self, name: str, workspace_id: str, user_id: str, spec: Mapping[str, Any]) -> Manifest:
+        """Return what to apply to a UserSwarm that is not there yet."""
+        ours = {"userId": user_id, "workspaceId": workspace_id}
+        taken = [
+            Problem(f"spec.{field}", "is the workspace's and its owner's: give it as the first two arguments")
+            for field in sorted(ours.keys() & spec.keys())
+        ]
+        try:
+            # Ours from here on, and nothing but JSON.
+            sections = json.loads(json.dumps(spec, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InvalidSpecError(name, [Problem("spec", f"must be what JSON can hold: {error}")]) from error
+        desired: Manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name},
+            # An empty section says nothing; applied, it would claim whatever others write into it.
+            "spec": {field: value for field, value in sections.items() if value not in (None, {})} | ours,
+        }
+        schema = user_swarm_schema()
+        problems = taken + schema.problems(desired) + schema.unknown_fields(desired)
+        if problems:
+            raise InvalidSpecError(name, problems)
+        desired["metadata"]["labels"] = self._labels | swarm_labels(name, user_id, self._shard_count)
+        return desired
+
+    def _ensure_once(self, name: str, desired: Manifest, workspace_id: str, user_id: str, budget: Budget) -> Swarm:
+        observed = self._find(name, budget)
+        if observed is None:
+            wanted = desired
+        else:
+            swarm = self._check_owner(parse_swarm(observed), workspace_id, user_id)
+            if swarm.deleting:
+                raise BeingDeletedError(name)
+            wanted = _fit(desired, observed, owned_fields(observed, self._field_manager))
+            if self._is_applied(wanted, observed):
+                return self._noted(observed)
+            # Not on another object, made anew in the meantime.
+            wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": swarm.uid}}
+        try:
+            stored = self._api.apply(wanted, field_manager=self._field_manager, force=self._force, budget=budget)
+        except ApiStatusError as error:
+            if error.status != 422:
+                raise
+            raise self._refusal(error, name, observed, workspace_id, user_id, budget) from error
+        self._check_owner(parse_swarm(stored), workspace_id, user_id)
+        return self._noted(stored)
+
+    def _is_applied(self, wanted: Observed, observed: Observed) -> bool:
+        complete = user_swarm_schema().with_defaults(wanted)
+        desired, defaulted, found = (
+            {"metadata": {"labels": manifest["metadata"].get("labels", {})}, "spec": manifest["spec"]}
+            for manifest in (wanted, complete, observed)
+        )
+        return is_unchanged(desired, defaulted, found, owned_fields(observed, self._field_manager))
+
+    def _refusal(
+        self,
+        error: ApiStatusError,
+        name: str,
+        observed: Observed | None,
+        workspace_id: str,
+        user_id: str,
+        budget: Budget,
+    ) -> Exception:
+        """Return what a 422 means: somebody else was faster, or the API server knows better than our schema."""
+        found = self._find(name, budget)
+        if found is not None:
+            self._check_owner(parse_swarm(found), workspace_id, user_id)
+        if _uid(found) != _uid(observed):
+            # Made, or made anew, since we read it: ours, but not what we compared with. Read again.
+            return ConflictError(error.what, 409, reason="Conflict", message=error.message)
+        causes = error.details.get("causes") or ({"field": "spec", "message": error.message},)
+        return InvalidSpecError(
+            name, [Problem(str(cause.get("field", "")), str(cause.get("message", ""))) for cause in causes]
+        )
+
+    # Waiting
+
+    def wait_verified(
+        self, swarm: Swarm, timeout: float, on_progress: Callable[[Swarm], object] | None = None
+    ) -> Swarm:
+        """Wait until traffic may go to this very object, in the generation given or a newer one.
+
+        `on_progress` is called in this thread whenever phase, reason or message has changed, first with how it is
+        now. Raises SwarmFailedError, SwarmInvalidError or SwarmGoneError as soon as it is clear, WaitTimeoutError
+        after `timeout` seconds: each carries phase, reason and message.
+        """
+        shown: tuple[object, ...] | None = None
+        now = swarm
+        for now in self._follow(swarm, timeout):
+            if on_progress is not None and shown != (shown := (now.phase, now.reason, now.message, now.verified)):
+                on_progress(now)
+            if now.deleting:
+                raise _wait_error(SwarmGoneError, now, "is being deleted")
+            if now.is_verified(swarm.generation):
+                return now
+            ended = _ENDED.get(now.phase)
+            if ended is not None and now.observed_generation >= swarm.generation:
+                raise _wait_error(ended, now, "will not be verified")
+        raise _wait_error(WaitTimeoutError, now, f"is not verified after {timeout:g} s")
+
+    def _follow(self, swarm: Swarm, timeout: float) -> Iterator[Swarm]:
+        """Yield the states of this very object; raise SwarmGoneError once it is gone."""
+        last = swarm
+        states = follow(self._api, swarm.name, timeout=timeout, window=self._window, silence=self._silence)
+        with contextlib.closing(states):
+            for manifest in states:
+                if manifest is None:
+                    raise _wait_error(SwarmGoneError, last, "is gone")
+                last = parse_swarm(manifest)
+                if last.uid != swarm.uid:
+                    raise _wait_error(SwarmGoneError, last, "was deleted and made anew")
+                self._noted(manifest)
+                yield last
+
+    # Finding
+
+    def resolve(self, workspace_id: str, user_id: str) -> Endpoint:
+        """Return where the user's traffic goes.
+
+        Raises OwnershipError where the workspace is another user's, whatever its state; else NotVerified; else
+        NotFound. Answers from memory after `cached`.
+        """
+        swarm = self._look_up(swarm_name(workspace_id))
+        self._check_owner(swarm, workspace_id, user_id)
+        if not swarm.is_verified():
+            raise NotVerified(
+                swarm.name,
+                "takes no traffic now",
+                phase="Deleting" if swarm.deleting else swarm.phase,
+                reason=swarm.reason,
+                message=swarm.message,
+            )
+        return swarm.endpoint
+
+    def get(self, workspace_id: str, user_id: str) -> Swarm:
+        """Return the workspace's swarm as the API server has it; raise NotFound, OwnershipError."""
+        return self._noted(self._get(workspace_id, user_id, self._policy.budget()))
+
+    def list(self, user_id: str | None = None, *, page_size: int = 500) -> Iterator[Swarm]:
+        """Yield the user's swarms, or everybody's, reading a page when it is needed.
+
+        A user's are found by the label that `ensure` sets, and only those whose spec names this very user.
+        """
+        selector = "" if user_id is None else user_selector(user_id)
+        for manifest in self._api.items(limit=page_size, label_selector=selector):
+            swarm = parse_swarm(manifest)
+            if user_id is None or swarm.user_id == user_id:
+                yield swarm
+
+    # Changing
+
+    def suspend(self, workspace_id: str, user_id: str) -> Swarm:
+        """Stop the runtime and keep everything else; raise NotFound, OwnershipError, BeingDeletedError."""
+        return self._set_suspended(workspace_id, user_id, True)
+
+    def resume(self, workspace_id: str, user_id: str) -> Swarm:
+        """Start the runtime again; `wait_verified` the result. Raises as `suspend` does."""
+        return self._set_suspended(workspace_id, user_id, False)
+
+    def _set_suspended(self, workspace_id: str, user_id: str, suspended: bool) -> Swarm:
+        budget = self._policy.budget()
+        while True:
+            observed = self._get(workspace_id, user_id, budget)
+            swarm = parse_swarm(observed)
+            if swarm.deleting:
+                raise BeingDeletedError(swarm.name)
+            if swarm.suspended == suspended:
+                return self._noted(observed)
+            owned = owned_fields(observed, self._field_manager)
+            # All that we have applied before, or it would be taken away; on exactly the state that was read, so
+            # that forcing takes over spec.suspend and nothing else.
+            ours = extract(observed, owned) if owned else {}
+            manifest = {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "metadata": {
+                    **ours.get("metadata", {}),
+                    "name": swarm.name,
+                    "resourceVersion": swarm.resource_version,
+                },
+                "spec": {**ours.get("spec", {}), "suspend": suspended},
+            }
+            try:
+                return self._noted(
+                    self._api.apply(manifest, field_manager=self._field_manager, force=True, budget=budget)
+                )
+            except ConflictError as error:
+                budget.pause(error)
+
+    def delete(self, workspace_id: str, user_id: str, *, wait: float | None = None) -> bool:
+        """Delete the workspace's swarm; return False where there is none.
+
+        With `wait`, return when it and all that belongs to it is gone; after so many seconds raise WaitTimeoutError.
+        """
+        budget = self._policy.budget()
+        try:
+            swarm = parse_swarm(self._get(workspace_id, user_id, budget))
+        except NotFound:
+            return False
+        if not swarm.deleting:
+            # The uid says enough: an owner never changes. A status that did must not stand in the way.
+            # A conflict: it is gone, and another one was made. Not the one that was to be deleted.
+            with contextlib.suppress(ConflictError):
+                self._api.delete(swarm.name, uid=swarm.uid, budget=budget)
+            if (cache := self._cache) is not None:
+                cache.doom(swarm)
+        if wait is not None:
+            self._wait_gone(swarm, wait)
+        return True
+
+    def _wait_gone(self, swarm: Swarm, timeout: float) -> None:
+        try:
+            *_, last = self._follow(swarm, timeout)
+        except SwarmGoneError:
+            return
+        raise _wait_error(WaitTimeoutError, last, f"is not gone after {timeout:g} s")
+
+    def touch(self, workspace_id: str, user_id: str) -> bool:
+        """Record in the annotation ``crawbl.ai/last-activity`` that the workspace is in use.
+
+        Cheap enough for every message: at most once a minute per swarm anything is written, and True returned; a
+        write that fails counts too. Raises OwnershipError and NotFound.
+        """
+        name = swarm_name(workspace_id)
+        clock = self._policy.clock
+        if self._touched.is_recent((name, user_id), clock()):
+            return False
+        swarm = self._check_owner(self._look_up(name), workspace_id, user_id)
+        if not self._touched.claim((name, user_id), clock()):
+            return False
+        now = self._now()
+        if _is_recent(swarm.last_activity, now):
+            return False
+        patch = {
+            # Its uid: not on another object, made anew in the meantime.
+            "metadata": {"uid": swarm.uid, "annotations": {LAST_ACTIVITY: now.strftime("%Y-%m-%dT%H:%M:%SZ")}}
+        }
+        try:
+            self._noted(self._api.merge(name, patch, field_manager=self._field_manager))
+        except ApiStatusError as error:
+            if error.status not in {409, 422}:
+                raise
+            raise NotFound(name) from error
+        return True
+
+    # What these have in common
+
+    def _find(self, name: str, budget: Budget) -> Manifest | None:
+        try:
+            return self._api.get(name, budget=budget)
+        except NotFound:
+            return None
+
+    def _get(self, workspace_id: str, user_id: str, budget: Budget) -> Manifest:
+        manifest = self._api.get(swarm_name(workspace_id), budget=budget)
+        self._check_owner(parse_swarm(manifest), workspace_id, user_id)
+        return manifest
+
+    def _look_up(self, name: str) -> Swarm:
+        """Return a swarm from memory, or from the API server where memory cannot be trusted; raise NotFound."""
+        cache = self._cache
+        if cache is None or not cache.is_fresh():
+            return self._noted(self._api.get(name))
+        swarm = cache.find(name)
+        if swarm is None:
+            raise NotFound(name)
+        return swarm
+
+    def _noted(self, manifest: Observed) -> Swarm:
+        """Return the Swarm, and let the cache know it too."""
+        swarm = parse_swarm(manifest)
+        if (cache := self._cache) is not None:
+            cache.observe(swarm)
+        return swarm
+
+    @staticmethod
+    def _check_owner(swarm: Swarm, workspace_id: str, user_id: str) -> Swarm:
+        if not swarm.belongs_to(workspace_id, user_id):
+            raise OwnershipError(swarm.name)
+        return swarm
+
+
+def _fit(desired: Observed, observed: Observed, owned: Mapping[str, Any]) -> Manifest:
+    """Return what to apply to the object that is there."""
+    spec = dict(desired["spec"])
+    if "workspaceId" not in observed["spec"]:
+        # Made by hand, under the name that says it: the field cannot be added later.
+        del spec["workspaceId"]
+    if "suspend" not in spec and "f:suspend" in owned.get("f:spec", {}) and "suspend" in observed["spec"]:
+        # Leaving it out would resume a suspended swarm by mistake.
+        spec["suspend"] = observed["spec"]["suspend"]
+    return {**desired, "spec": spec}
+
+
+def _uid(manifest: Observed | None) -> str | None:
+    return None if manifest is None else str(manifest["metadata"]["uid"])
+
+
+def _wait_error(kind: type[WaitError], swarm: Swarm, what: str) -> WaitError:
+    return kind(swarm.name, what, phase=swarm.phase, reason=swarm.reason, message=swarm.message)
+
+
+def _is_recent(timestamp: str, now: datetime) -> bool:
+    """Tell whether somebody, another process say, has recorded activity within the interval."""
+    try:
+        then = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return False
+    return then.tzinfo is not None and abs((now - then).total_seconds()) < TOUCH_INTERVAL

@@ -1,0 +1,115 @@
+"""What a backend sees of a UserSwarm: `Swarm`, and `Endpoint`, where its traffic goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from userswarm.backend.naming import default_workspace_id
+from userswarm.k8s import Observed
+
+LAST_ACTIVITY = "crawbl.ai/last-activity"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a user's traffic goes: a base URL that only resolves inside the cluster.
+
+    `uid` is that of the UserSwarm: another one means another runtime, even behind the same URL.
+    """
+
+    url: str
+    workspace_id: str
+    user_id: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """One UserSwarm as it was at `resource_version`.
+
+    Attributes:
+        generation: counts changes of the spec; `wait_verified` waits for this one.
+        phase: "" until the controller has seen it.
+        reason, message: of the condition that says why it is not ready; empty when it is.
+        verified, verified_generation, url: the controller's; use `is_verified`, which knows when they are outdated.
+        deleting, suspended: what was asked for, whether or not it has happened yet.
+        last_activity: RFC 3339, as `touch` recorded it, or "".
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    workspace_id: str
+    user_id: str
+    created_at: str
+    deleting: bool
+    suspended: bool
+    phase: str
+    reason: str
+    message: str
+    observed_generation: int
+    verified: bool
+    verified_generation: int
+    url: str
+    last_activity: str
+
+    def is_verified(self, generation: int | None = None) -> bool:
+        """Tell whether traffic may go there; by default for the spec as it is now.
+
+        The controller takes a moment to withdraw its word after a change of the spec; until it has spoken about the
+        generation asked for, and once a deletion or a suspension was asked for, the answer is no.
+        """
+        wanted = self.generation if generation is None else generation
+        return (
+            self.verified
+            and self.verified_generation >= wanted
+            and bool(self.url)
+            and not self.deleting
+            and not self.suspended
+        )
+
+    def belongs_to(self, workspace_id: str, user_id: str) -> bool:
+        """Tell whether it serves exactly this workspace of exactly this user."""
+        return self.user_id == user_id and self.workspace_id == workspace_id
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address, whether or not traffic may go there."""
+        return Endpoint(self.url, self.workspace_id, self.user_id, self.uid)
+
+
+def parse_swarm(manifest: Observed) -> Swarm:
+    """Return the Swarm that a UserSwarm's JSON shows; whatever the controller has not reported is empty."""
+    metadata = manifest["metadata"]
+    spec = manifest.get("spec") or {}
+    status = manifest.get("status") or {}
+    blocking = _blocking_condition(status)
+    name = str(metadata["name"])
+    return Swarm(
+        name=name,
+        uid=str(metadata["uid"]),
+        resource_version=str(metadata.get("resourceVersion", "")),
+        generation=int(metadata.get("generation", 0)),
+        workspace_id=str(spec.get("workspaceId") or default_workspace_id(name)),
+        user_id=str(spec.get("userId", "")),
+        created_at=str(metadata.get("creationTimestamp", "")),
+        deleting="deletionTimestamp" in metadata,
+        suspended=spec.get("suspend") is True,
+        phase=str(status.get("phase", "")),
+        reason=str(blocking.get("reason", "")),
+        message=str(blocking.get("message", "")),
+        observed_generation=int(status.get("observedGeneration", 0)),
+        verified=status.get("verified") is True,
+        verified_generation=int(status.get("verifiedGeneration", 0)),
+        url=str(status.get("endpoint", "")),
+        last_activity=str((metadata.get("annotations") or {}).get(LAST_ACTIVITY, "")),
+    )
+
+
+def _blocking_condition(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return Ready, which names what is in the way of everything, or the first other condition that is not true."""
+    unmet = [condition for condition in status.get("conditions") or () if condition.get("status") != "True"]
+    return next((condition for condition in unmet if condition.get("type") == "Ready"), unmet[0] if unmet else {})
