@@ -1,20 +1,21 @@
 """Volumes that outlived their swarm: claims that were released on deletion, to be listed and never deleted.
 
-A retained claim carries the label of its swarm and no ownerReference. Its age runs from the release where the
-annotation ``crawbl.ai/released`` says when that was, and else from its creation.
+A retained claim carries the label of its swarm and no ownerReference. Its age runs from its release, which
+managedFields dates (whoever set the annotation, and when), or else from its creation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from userswarm.identity import NAME_ANNOTATION, RELEASED_ANNOTATION, SWARM_LABEL
 from userswarm.reaper.swarm import MalformedError, mapping, text, timestamp
 
-SELECTOR = "crawbl.ai/swarm"
-RELEASED_ANNOTATION = "crawbl.ai/released"
-NAME_ANNOTATION = "crawbl.ai/name"
+SELECTOR = SWARM_LABEL
+"""Has the label, whatever its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,6 @@ def _parse(observed: object) -> RetainedClaim | None:
     if metadata.get("ownerReferences") or metadata.get("deletionTimestamp") is not None:
         return None
     annotations = mapping(metadata.get("annotations") or {}, "metadata.annotations")
-    try:
-        since = timestamp(annotations.get(RELEASED_ANNOTATION), RELEASED_ANNOTATION)
-    except MalformedError:
-        since = timestamp(metadata.get("creationTimestamp"), "metadata.creationTimestamp")
     spec = mapping(item.get("spec") or {}, "spec")
     requests = mapping(mapping(spec.get("resources") or {}, "spec.resources").get("requests") or {}, "requests")
     return RetainedClaim(
@@ -58,5 +55,19 @@ def _parse(observed: object) -> RetainedClaim | None:
         name=text(metadata.get("name"), "metadata.name"),
         swarm=str(annotations.get(NAME_ANNOTATION, "")),
         size=str(requests.get("storage", "")),
-        since=since,
+        since=_released(metadata) or timestamp(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
     )
+
+
+def _released(metadata: Mapping[str, Any]) -> datetime | None:
+    """Return when the field manager that marked the claim as released wrote to it last, or None if nobody did."""
+    moments = []
+    for entry in metadata.get("managedFields") or ():
+        try:
+            fields = mapping(mapping(entry, "managedFields").get("fieldsV1"), "fieldsV1")
+            annotations = mapping(mapping(fields.get("f:metadata"), "f:metadata").get("f:annotations"), "f:annotations")
+            if f"f:{RELEASED_ANNOTATION}" in annotations:
+                moments.append(timestamp(entry.get("time"), "managedFields.time"))
+        except MalformedError:
+            continue  # of another manager, which set no annotations
+    return max(moments, default=None)

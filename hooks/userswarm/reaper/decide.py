@@ -138,7 +138,7 @@ def _judge_item(item: object, reads: _Reads, now: datetime, rules: Rules) -> Dec
     return Decision(verdict, reason, message, swarm.name, swarm)
 
 
-def _judge(swarm: Swarm, reads: _Reads, now: datetime, rules: Rules) -> tuple[Reason, str]:  # noqa: PLR0911 - one return a question
+def _judge(swarm: Swarm, reads: _Reads, now: datetime, rules: Rules) -> tuple[Reason, str]:
     age = now - swarm.created
     if swarm.deleting:
         return Reason.ALREADY_DELETING, "it has a deletionTimestamp"

@@ -54,25 +54,24 @@ class UrlOwners:
 
     def read(self, now: datetime) -> Owners:
         connection = self._connection()
-        pages: list[dict[str, Any]] = []
+        moments = [now]
         try:
-            owners = collect_owners(self._entries(connection, pages))
+            owners = collect_owners(self._entries(connection, moments))
         except OwnersError as error:
             raise OwnersError(f"{self.describe()}: {error}", transient=error.transient) from error
         finally:
             connection.close()
-        return Owners(owners, min([now, *(moment for moment in map(read_as_of, pages) if moment)]))
+        return Owners(owners, min(moments))
 
-    def _entries(
-        self, connection: http.client.HTTPConnection, pages: list[dict[str, Any]]
-    ) -> Iterator[tuple[str, str]]:
+    def _entries(self, connection: http.client.HTTPConnection, moments: list[datetime]) -> Iterator[tuple[str, str]]:
+        """Yield the entries of all pages, checked, and add to `moments` when each says that it was true."""
         cursor: str | None = None
         last = ""
         count = 0
         total: int | None = None
         for number in range(1, MAX_PAGES + 1):
             page = self._page(connection, cursor, number)
-            pages.append({"asOf": page.get("asOf")})
+            moments += [page["asOf"]] if page["asOf"] else []
             if total not in (None, page["total"]):
                 raise OwnersError(f"page {number}: `total` went from {total} to {page['total']}", transient=True)
             total = page["total"]
@@ -112,7 +111,7 @@ class UrlOwners:
         if total > MAX_OWNERS:
             raise OwnersError(f"page {number}: `total` is {total}, more than {MAX_OWNERS}")
         entries = list(_texts(page["owners"], number))
-        return {"entries": entries, "next": following, "total": total, "asOf": page.get("asOf")}
+        return {"entries": entries, "next": following, "total": total, "asOf": read_as_of(page)}
 
     def _get(self, connection: http.client.HTTPConnection, cursor: str | None) -> bytes:
         parts = urllib.parse.urlsplit(self.url)
@@ -198,8 +197,11 @@ def _read_body(response: http.client.HTTPResponse, deadline: float, timeout: flo
             raise OwnersError(f"a page is larger than {MAX_PAGE_BYTES} bytes")
         if time.monotonic() > deadline:
             raise OwnersError(f"a page took more than {timeout:g} s", transient=True)
-    if response.length:
-        raise OwnersError(f"the answer broke off {response.length} bytes before its end", transient=True)
+    left = response.length
+    # Older Pythons leave an answer that was read to its end by read1 open, and refuse the next one.
+    response.close()
+    if left:
+        raise OwnersError(f"the answer broke off {left} bytes before its end", transient=True)
     return bytes(body)
 
 
