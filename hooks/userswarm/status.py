@@ -193,9 +193,9 @@ def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], 
     restarted = old.get("stageSince")
     if type(before) is int and before != generation:
         restarted = written_time(now)
-    if read_time(restarted) is None or restarted <= _begun(stage, conditions):
+    if not isinstance(restarted, str) or read_time(restarted) is None or restarted <= _begun(stage, conditions):
         return ""
-    return str(restarted)
+    return restarted
 
 
 def _begun(stage: str, conditions: list[Condition]) -> str:
