@@ -126,10 +126,10 @@ def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], ob
             del standing[key]
             return f"waiting for the earlier Pod {identity.pod} to be gone"
         return ""
-    applied = last_applied(current)
     config = observation.child(CONFIG_MAP, identity.namespace, identity.config_map)
-    wanted = standing[CONFIG_MAP.kind, identity.config_map]["data"]
-    if applied is not None and config is not None and config.get("data") != wanted:
+    stale = config is not None and config.get("data") != standing[CONFIG_MAP.kind, identity.config_map]["data"]
+    applied = last_applied(current) if stale else None
+    if applied is not None:
         # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
         applied["spec"]["replicas"] = standing[key]["spec"]["replicas"]
         standing[key] = applied

@@ -6,7 +6,7 @@ Wire shapes are TypedDicts; whole objects are `Manifest`s: plain dicts, built fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -62,10 +62,10 @@ class Kind:
     api_version: str
     kind: str
     resource: str
+    group: str = field(init=False)
 
-    @property
-    def group(self) -> str:
-        return f"{self.kind}.{self.api_version}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", f"{self.kind}.{self.api_version}")
 
 
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")

@@ -81,7 +81,8 @@ def compute_status(
     blocking = findings.blocking()
     verified = _verified(findings, blocking, deleting=deleting)
     verdicts = [_SPEC_VALID, findings.storage, findings.workload, findings.services, verified, verified]
-    conditions = _conditions(verdicts, old, generation, now)
+    before = _old_conditions(old)
+    conditions = _conditions(verdicts, before, generation, now)
     stage = _stage(findings, blocking)
     restarted = _restarted(stage, conditions, old, generation, now)
     deadline = _deadline(stage, conditions, restarted, plan.settings.progress_deadline)
@@ -89,7 +90,7 @@ def compute_status(
     if overdue:
         message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
         verdicts[-1] = Verdict(False, verified.reason, message)
-        conditions = _conditions(verdicts, old, generation, now)
+        conditions = _conditions(verdicts, before, generation, now)
 
     status = _carried(old)
     status.update(_addresses(plan))
@@ -145,10 +146,11 @@ def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict]
     generation = parent["metadata"].get("generation") or 0
     status = _carried(old)
     status.update(phase=phase, verified=False, observedGeneration=generation)
+    before = _old_conditions(old)
     status["conditions"] = [
-        _condition(kind, verdicts[kind], old, generation, now)
+        _condition(kind, verdicts[kind], before.get(kind), generation, now)
         if kind in verdicts
-        else _old_condition(kind, old) or _unknown_condition(kind, phase, generation, now)
+        else before.get(kind) or _unknown_condition(kind, phase, generation, now)
         for kind in CONDITION_TYPES
     ]
     return status
@@ -249,10 +251,27 @@ def _condition(kind: str, verdict: Verdict, old: Mapping[str, Any], generation: 
     }
 
 
-def _conditions(verdicts: Sequence[Verdict], old: Mapping[str, Any], generation: int, now: datetime) -> list[Condition]:
+def _conditions(
+    verdicts: Sequence[Verdict], old: Mapping[str, Condition], generation: int, now: datetime
+) -> list[Condition]:
     return [
-        _condition(kind, verdict, old, generation, now) for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
+        _condition(kind, verdict, old.get(kind), generation, now)
+        for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
     ]
+
+
+def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:
+    """Return a condition; its time is carried over while its status stays, as metav1.Condition asks."""
+    status = "True" if verdict.ok else "False"
+    since = before["lastTransitionTime"] if before is not None and before["status"] == status else written_time(now)
+    return {
+        "type": kind,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+        "reason": verdict.reason,
+        "message": verdict.message[:MAX_MESSAGE],
+    }
 
 
 def _unknown_condition(kind: str, phase: str, generation: int, now: datetime) -> Condition:
@@ -266,20 +285,29 @@ def _unknown_condition(kind: str, phase: str, generation: int, now: datetime) ->
     }
 
 
-def _old_condition(kind: str, old: Mapping[str, Any]) -> Condition | None:
-    """Return the condition that an earlier answer gave, if it is whole."""
+def _old_conditions(old: Mapping[str, Any]) -> dict[str, Condition]:
+    """Return the conditions that an earlier answer gave, by type; one that is not whole is as good as none."""
     conditions = old.get("conditions")
+    found: dict[str, Condition] = {}
     for condition in conditions if isinstance(conditions, list) else ():
-        if isinstance(condition, dict) and condition.get("type") == kind:
-            whole = all(isinstance(condition.get(key), str) for key in ("status", "reason", "message"))
-            if whole and read_time(condition.get("lastTransitionTime")) is not None:
-                found: Condition = {
-                    "type": kind,
-                    "status": condition["status"],
-                    "observedGeneration": condition.get("observedGeneration", 0),
-                    "lastTransitionTime": condition["lastTransitionTime"],
-                    "reason": condition["reason"],
-                    "message": condition["message"],
-                }
-                return found
-    return None
+        if isinstance(condition, dict) and _is_whole(condition):
+            found[condition["type"]] = {
+                "type": condition["type"],
+                "status": condition["status"],
+                "observedGeneration": condition["observedGeneration"],
+                "lastTransitionTime": condition["lastTransitionTime"],
+                "reason": condition["reason"],
+                "message": condition["message"],
+            }
+    return found
+
+
+def _is_whole(condition: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(condition.get("type"), str)
+        and isinstance(condition.get("status"), str)
+        and isinstance(condition.get("reason"), str)
+        and isinstance(condition.get("message"), str)
+        and type(condition.get("observedGeneration")) is int
+        and read_time(condition.get("lastTransitionTime")) is not None
+    )
