@@ -236,21 +236,6 @@ def _carried(old: Mapping[str, Any]) -> Status:
     return status
 
 
-def _condition(kind: str, verdict: Verdict, old: Mapping[str, Any], generation: int, now: datetime) -> Condition:
-    """Return a condition; its time is carried over while its status stays, as metav1.Condition asks."""
-    status = "True" if verdict.ok else "False"
-    before = _old_condition(kind, old)
-    since = before["lastTransitionTime"] if before is not None and before["status"] == status else written_time(now)
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": since,
-        "reason": verdict.reason,
-        "message": verdict.message[:MAX_MESSAGE],
-    }
-
-
 def _conditions(
     verdicts: Sequence[Verdict], old: Mapping[str, Condition], generation: int, now: datetime
 ) -> list[Condition]:
