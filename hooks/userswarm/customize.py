@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from userswarm.envelope import customize_response, parse_customize_request
-from userswarm.identity import SWARM_LABEL, claim_name, slug, swarm_name
+from userswarm.identity import SWARM_LABEL, claim_name
 from userswarm.k8s import CLAIM, ENDPOINT_SLICE, POD, Kind, Manifest, Observed
 from userswarm.settings import Settings
+from userswarm.slugs import slug, swarm_name
 from userswarm.verify import SERVICE_NAME_LABEL
 
 

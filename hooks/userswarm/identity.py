@@ -1,14 +1,11 @@
 """Every name, label, selector and checksum, made here and nowhere else.
 
-Names are frozen once released: a change of this scheme renames every volume claim. `slug` is injective, so no
-two swarms ever share a name, not even swarms whose names imitate what `slug` makes.
+Names are frozen once released: a change of this scheme renames every volume claim.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +14,7 @@ import orjson
 
 from userswarm.k8s import Manifest, ObjectMeta, Observed, OwnerReference
 from userswarm.parent import UserSwarm
-
-SLUG_LENGTH = 46
-"""``workspace-`` and a UUID; with ``swarm-`` before it 52 characters, the most that a StatefulSet may have: its
-Pods carry the name and a revision hash in a label of 63."""
+from userswarm.slugs import digest, slug, swarm_name
 
 SWARM_LABEL = "crawbl.ai/swarm"
 USER_LABEL = "crawbl.ai/user"
@@ -36,28 +30,6 @@ RELEASED_ANNOTATION = "crawbl.ai/released"
 
 RUNTIME = "runtime"
 SMOKE_TEST = "smoke-test"
-
-_HASH_LENGTH = 26  # base32 characters: 130 bits, so that nobody can search for a collision
-_PLAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
-_HASHED = re.compile(r".*--[a-z2-7]{26}", re.DOTALL)
-
-
-def slug(text: str, limit: int = SLUG_LENGTH) -> str:
-    """Return a DNS label of at most `limit` characters that stands for `text` and for no other text.
-
-    A text that is such a label stays as it is, unless it looks like a hashed one or would name another swarm's
-    headless Service. Any other becomes ``<what can be read of it>--<hash>``. `limit` is at least 30.
-    """
-    if len(text) <= limit and _PLAIN.fullmatch(text) and not text.endswith("-headless") and not _HASHED.fullmatch(text):
-        return text
-    stem = re.sub(r"[^a-z0-9]+", "-", text[:limit].lower()).strip("-")
-    stem = stem[: limit - _HASH_LENGTH - 2].strip("-") or "x"
-    return f"{stem}--{_digest(text)}"
-
-
-def swarm_name(name: str) -> str:
-    """Return the name of a UserSwarm's StatefulSet, Service and ServiceAccount."""
-    return f"swarm-{slug(name)}"
 
 
 def claim_name(name: str) -> str:
@@ -106,7 +78,7 @@ class Identity:
 
     def smoke_test(self, series: str, attempt: int) -> str:
         """Return the name of the smoke test's Job: `series` says what is tested, `attempt` counts from 1."""
-        return f"verify-{_digest(f'{self.slug}/{series}')}-{attempt}"
+        return f"verify-{digest(f'{self.slug}/{series}')}-{attempt}"
 
     def is_of_same_owner(self, annotations: Mapping[str, str]) -> bool:
         """Tell whether an object with these annotations was made for this user's swarm of this name."""
@@ -170,8 +142,3 @@ def compute_series(*inputs: Any) -> str:
 
 def _canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def _digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return base64.b32encode(digest).decode("ascii").lower()[:_HASH_LENGTH]

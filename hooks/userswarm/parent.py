@@ -18,6 +18,7 @@ from userswarm.errors import InvalidParentError, Problem
 from userswarm.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
+from userswarm.slugs import SWARM_PREFIX, swarm_name
 
 NAME_PREFIX = "workspace-"
 RETRY_ANNOTATION = "crawbl.ai/retry-verification"
@@ -83,10 +84,12 @@ def parse_parent(parent: Observed, settings: Settings) -> UserSwarm:
     problems = list(schema.problems(complete))
     spoilt = [problem.path for problem in problems]
     spec = complete.get("spec")
+    metadata = parent["metadata"]
     for path, check in _CHECKS:
         if isinstance(spec, dict) and not any(_overlap(path, other) for other in spoilt):
             problems.extend(check(spec, settings))
-    metadata = parent["metadata"]
+    if isinstance(spec, dict):
+        problems.extend(_check_secrets(spec, metadata["name"], spoilt, settings))
     if problems:
         raise InvalidParentError(metadata["name"], sorted(problems, key=lambda problem: problem.path))
     return _build(parent, complete["spec"], settings)
@@ -217,6 +220,30 @@ def _check_files(spec: Manifest, settings: Settings) -> Iterator[Problem]:
         yield Problem("spec.config.files", too_large("are", size))
 
 
+def _check_secrets(spec: Manifest, name: str, spoilt: list[str], settings: Settings) -> Iterator[Problem]:
+    """Refuse Secrets that are another swarm's: in a shared namespace a name is all it takes to read one."""
+    for path, suffix in (("spec.config.envSecretRef.name", "env"), ("spec.runtime.imagePullSecretName", "pull")):
+        if any(_overlap(path, other) for other in spoilt):
+            continue
+        value: Any = spec
+        for step in path.split(".")[1:]:
+            value = value.get(step, {})
+        own = f"{swarm_name(name)}-{suffix}"
+        if not value or value == own:
+            continue
+        if value.startswith(SWARM_PREFIX):
+            yield Problem(path, f"{value!r} is not this swarm's: of the names with {SWARM_PREFIX} it may use {own!r}")
+        elif settings.allowed_secrets and value not in settings.allowed_secrets:
+            allowed = ", ".join((own, *settings.allowed_secrets))
+            yield Problem(path, f"{value!r} is not allowed here; allowed are {allowed}")
+
+
+def _check_priority(spec: Manifest, settings: Settings) -> Iterator[Problem]:
+    name = spec["placement"].get("priorityClassName", "")
+    if name.startswith("system-"):
+        yield Problem("spec.placement.priorityClassName", f"{name!r} is for the cluster's own Pods; use another class")
+
+
 def _check_route(spec: Manifest, settings: Settings) -> Iterator[Problem]:
     if spec.get("exposure", {}).get("httpRoute", {}).get("enabled"):
         yield Problem(
@@ -230,6 +257,7 @@ _Check = Callable[[Manifest, Settings], Iterator[Problem]]
 
 _CHECKS: tuple[tuple[str, _Check], ...] = (
     ("spec.placement.runtimeNamespace", _check_namespace),
+    ("spec.placement.priorityClassName", _check_priority),
     ("spec.runtime.image", _check_image),
     ("spec.runtime.dataPath", _check_data_path),
     ("spec.runtime.resources", _check_resources),

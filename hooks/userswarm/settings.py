@@ -35,6 +35,7 @@ class Settings:
             the webhook's own image, so that a new webhook leaves every StatefulSet template as it is.
         allowed_namespaces: where runtimes may live.
         allowed_image_prefixes: what spec.runtime.image may start with; none means any image.
+        allowed_secrets: which Secrets besides its own a UserSwarm may name; none means any that is no other swarm's.
         progress_deadline: a swarm that comes no step further for so long is Failed.
         base_config: TOML under every swarm's own configuration, the text of BASE_CONFIG_FILE.
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
@@ -55,6 +56,7 @@ class Settings:
     helper_image: str = "ghcr.io/crawbl/userswarm:0.1.0"
     allowed_namespaces: tuple[str, ...] = ("userswarms",)
     allowed_image_prefixes: tuple[str, ...] = ()
+    allowed_secrets: tuple[str, ...] = ()
     progress_deadline: int = 300
     base_config: str = ""
     runtime_user: int = 65534
@@ -196,6 +198,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("HELPER_IMAGE", "helper_image", _image),
         ("ALLOWED_NAMESPACES", "allowed_namespaces", _namespaces),
         ("ALLOWED_IMAGE_PREFIXES", "allowed_image_prefixes", _words),
+        ("ALLOWED_SECRETS", "allowed_secrets", _words),
         ("PROGRESS_DEADLINE", "progress_deadline", _whole(10, _DAY)),
         ("BASE_CONFIG_FILE", "base_config", _toml_file),
         ("RUNTIME_USER", "runtime_user", _whole(1, 2**31 - 1)),
