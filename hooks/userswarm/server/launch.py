@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 
 from userswarm.errors import SettingsError
 from userswarm.server.app import create_app
+from userswarm.server.balance import Balance
 from userswarm.server.logs import configure_logging, make_formatter
 from userswarm.server.tls import CertificateFiles
 from userswarm.server.worker import BufferingWorker
@@ -126,10 +127,16 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
         self._metrics_dir = metrics_dir
         self._metrics_server = _bind_metrics(settings, metrics_dir) if metrics_dir else None
         self._options = gunicorn_options(settings)
+        self.balance = Balance()
         super().__init__()
 
     def load_config(self) -> None:
-        hooks = {"when_ready": self._when_ready, "post_fork": self._post_fork, "child_exit": self._child_exit}
+        hooks = {
+            "when_ready": self._when_ready,
+            "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
+            "child_exit": self._child_exit,
+        }
         for name, value in {**self._options, **hooks}.items():
             if name in self.cfg.settings:  # an older gunicorn knows fewer
                 self.cfg.set(name, value)
@@ -144,13 +151,17 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
 
+    def _pre_fork(self, _arbiter: Any, worker: BufferingWorker) -> None:
+        worker.place = self.balance.join()
+
     def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
         if self._metrics_server is not None:
             self._metrics_server.socket.close()
         # A request alone makes a thousand containers, none of them in a cycle: collecting at every 700th is waste.
         gc.set_threshold(50_000, 20, 20)
 
-    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
+    def _child_exit(self, _arbiter: Any, worker: BufferingWorker) -> None:
+        self.balance.leave(worker.place)
         if self._metrics_dir is not None:
             from prometheus_client.multiprocess import mark_process_dead
 

@@ -45,6 +45,9 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~]*)?")
 _MAX_CHUNK_LINE = 4096
 _MAX_HEAD = 65_536  # gunicorn's own limits on line and fields are lower, and answer better
 
+# How long a worker with more connections than another leaves a new one to that one.
+_GIVE_WAY = 0.001
+
 # A stopping worker goes on answering for so long: /readyz says no before connections are refused, and a request
 # that a client was about to send on an idle connection is still answered (RFC 9112, section 9.6).
 _LINGER_WHEN_STOPPING = 1.0
@@ -193,6 +196,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     """Reads whole requests from all connections at once, and answers one after the other."""
 
     cfg: Config
+    place: int | None = None
+    """Where this worker stands in the balance; given by the master."""
 
     def run(self) -> None:
         """Answer until told to stop; then stop in order: not ready, answer what came, close."""
@@ -203,8 +208,10 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._drain_wakeups)
         for listener in self.sockets:
             listener.setblocking(False)
-            self._poller.register(listener, selectors.EVENT_READ, self._accept)
+        self._listen()
         self._next_tick = 0.0
+        self._deaf_until: float | None = None
+        self._gave_way = False
 
         while self.alive and self._parent_lives():
             self._turn()
@@ -213,8 +220,9 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         linger_until = time.monotonic() + _LINGER_WHEN_STOPPING
         while time.monotonic() < linger_until:
             self._turn()
+        self._stop_listening()
+        self._deaf_until = None
         for listener in self.sockets:
-            self._poller.unregister(listener)
             listener.close()
         stop_at = time.monotonic() + self.cfg.graceful_timeout
         while self._close_idle() and time.monotonic() < stop_at:
@@ -228,16 +236,20 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _turn(self) -> None:
         """Wait for something to happen, do it, and once a second look at the clock."""
         accepting = []
-        for key, _ in self._poller.select(timeout=0.5):
+        for key, _ in self._poller.select(timeout=0.5 if self._deaf_until is None else _GIVE_WAY):
             if isinstance(key.data, Connection):
                 self._serve(key.data)
             elif key.data == self._accept:
                 accepting.append(key.fileobj)
             else:
                 key.data(key.fileobj)
-        # Last, and one at a time: a worker with nothing to answer gets to a new client first.
-        for listener in accepting:
-            self._accept(listener)
+        if accepting:
+            self._accept_fairly(accepting)
+        else:
+            self._gave_way = False
+        if self._deaf_until is not None and time.monotonic() >= self._deaf_until:
+            self._listen()
+            self._gave_way = True
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + 1.0
@@ -247,6 +259,26 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def _drain_wakeups(self, _fileobj: Any) -> None:
         os.read(self.PIPE[0], 4096)
+
+    def _accept_fairly(self, listeners: list[Any]) -> None:
+        """Accept one connection, but give way for a moment where another worker has fewer."""
+        if self.app.balance.is_ahead(self.place) and not self._gave_way:
+            self._stop_listening()
+            self._deaf_until = time.monotonic() + _GIVE_WAY
+            return
+        for listener in listeners:
+            self._accept(listener)
+            self.app.balance.hold(self.place, len(self._connections))
+
+    def _listen(self) -> None:
+        self._deaf_until = None
+        for listener in self.sockets:
+            self._poller.register(listener, selectors.EVENT_READ, self._accept)
+
+    def _stop_listening(self) -> None:
+        if self._deaf_until is None:
+            for listener in self.sockets:
+                self._poller.unregister(listener)
 
     def _accept(self, listener: Any) -> None:
         try:
@@ -473,3 +505,4 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         except (KeyError, ValueError):
             return
         connection.sock.close()
+        self.app.balance.hold(self.place, len(self._connections))
