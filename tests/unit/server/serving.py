@@ -1,0 +1,167 @@
+"""What the server's tests share: a hook request of the smallest kind, hooks that need no cluster, raw sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from flask import Flask
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from userswarm.server.app import EXTENSION, create_app
+from userswarm.server.balance import Balance
+from userswarm.server.calls import Hook
+from userswarm.server.launch import gunicorn_options
+from userswarm.server.worker import BufferingWorker
+from userswarm.settings import Settings
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+CAPTURED = Path(__file__).parents[3].parent / "shared" / "metacontroller-requests"
+
+
+def hook_request(status: Mapping[str, Any] | None = None, **parent: Any) -> dict[str, Any]:
+    """Return a request to sync, of a swarm with one child."""
+    return {
+        "controller": {"spec": {"childResources": []}},
+        "parent": {
+            "apiVersion": "crawbl.ai/v1alpha1",
+            "kind": "UserSwarm",
+            "metadata": {
+                "name": "workspace-1",
+                "uid": "uid-1",
+                "generation": 1,
+                "creationTimestamp": "2026-05-01T11:59:00Z",
+            },
+            "spec": {"userId": "u"},
+            **({"status": status} if status is not None else {}),
+            **parent,
+        },
+        "children": {"ConfigMap.v1": {"ns/c": {"metadata": {"name": "c", "namespace": "ns"}}}},
+        "related": {},
+        "finalizing": False,
+    }
+
+
+def quiet_response() -> dict[str, Any]:
+    """Return an answer that changes nothing about `hook_request()`."""
+    return {"status": {}, "children": [{"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}]}
+
+
+def quiet_hook(request: Mapping[str, Any], settings: Settings, now: datetime) -> Mapping[str, Any]:
+    return quiet_response()
+
+
+def make_app(settings: Settings | None = None, hook: Hook = quiet_hook) -> Flask:
+    """Return the application with one hook behind all three paths, and a clock that stands still."""
+    return create_app(
+        settings or Settings(),
+        hooks=dict.fromkeys(("sync", "finalize", "customize"), hook),
+        clock=lambda: NOW,
+        unknown_fields=lambda parent: [],
+    )
+
+
+class _App:
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.balance = Balance()
+
+    def wsgi(self) -> Flask:
+        return self.app
+
+
+class RunningWorker:
+    """One worker of the real kind, in a thread of the test instead of a process of gunicorn."""
+
+    def __init__(self, app: Flask, **options: Any) -> None:
+        cfg = Config()
+        settings: Settings = app.extensions[EXTENSION].settings
+        for name, value in {**gunicorn_options(settings), "errorlog": os.devnull, **options}.items():
+            cfg.set(name, value)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()
+        log = Logger(cfg)
+        log.error_log.propagate = True  # so that caplog sees it
+        self.worker = BufferingWorker(1, os.getppid(), [self.listener], _App(app), 1, cfg, log)
+        self.worker.wsgi = app
+        self.worker.PIPE = os.pipe()
+        self._thread = threading.Thread(target=self.worker.run, daemon=True)
+        self._thread.start()
+
+    def begin_to_stop(self) -> None:
+        self.worker.alive = False
+        os.write(self.worker.PIPE[1], b"x")
+
+    def stop(self) -> None:
+        self.begin_to_stop()
+        self._thread.join(10)
+        for end in self.worker.PIPE:
+            os.close(end)
+        self.worker.tmp.close()
+        logging.getLogger("gunicorn.error").handlers.clear()
+        assert not self._thread.is_alive(), "the worker does not stop"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=10)
+
+
+@contextlib.contextmanager
+def running(app: Flask, **options: Any) -> Iterator[RunningWorker]:
+    worker = RunningWorker(app, **options)
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+class Answer:
+    """An HTTP answer as read from a socket."""
+
+    def __init__(self, code: int, headers: dict[str, str], body: bytes) -> None:
+        self.code = code
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+def read_answer(sock: socket.socket) -> Answer:
+    """Read one answer, and not a byte more."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        if not byte:
+            raise EOFError(f"closed after {head!r}")
+        head += byte
+    status, *lines = head.decode().rstrip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    length = int(headers.get("content-length", "0"))
+    body = b""
+    while len(body) < length:
+        part = sock.recv(length - len(body))
+        if not part:
+            raise EOFError(f"closed after {len(body)} of {length} bytes")
+        body += part
+    return Answer(int(status.split()[1]), headers, body)
+
+
+def post(path: str, body: bytes, *lines: str) -> bytes:
+    """Return the bytes of a POST with a Content-Length."""
+    return head(path, f"Content-Length: {len(body)}", *lines) + body
+
+
+def head(path: str, *lines: str) -> bytes:
+    """Return the head of a POST of JSON."""
+    all_lines = (f"POST {path} HTTP/1.1", "Host: webhook", "Content-Type: application/json", *lines)
+    return "".join(f"{line}\r\n" for line in all_lines).encode() + b"\r\n"
