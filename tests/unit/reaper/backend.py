@@ -78,6 +78,7 @@ def serve(backend: Backend, *, certificate: Path | None = None, path: str = "/ow
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             answer = backend.answer(self.path, self.headers.get("Authorization"))

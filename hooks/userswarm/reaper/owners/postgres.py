@@ -1,4 +1,4 @@
-"""Owners from PostgreSQL: one query, in one read-only transaction, through a cursor on the server.
+"""Owners from PostgreSQL: one query, in a read-only transaction, through a cursor on the server.
 
 psycopg is an extra, ``userswarm[postgres]``, and imported only when a read begins. A transaction is one snapshot,
 so the list is whole or the read fails; on a replica it is as old as the last transaction that arrived there.
@@ -67,13 +67,15 @@ class PostgresOwners:
             raise OwnersError(f"PostgreSQL: {_one_line(error)}", transient=_is_transient(error)) from error
 
     def _select(self, connection: psycopg.Connection[tuple[Any, ...]], now: datetime) -> Owners:
-        limit = f"{max(1, round(self.timeout * 1000))}ms"
-        for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-            connection.execute("SELECT set_config(%s, %s, true)", (setting, limit))
         row = connection.execute(_AS_OF).fetchone()
         as_of = row[0] if row else None
         if not isinstance(as_of, datetime):
             raise OwnersError("PostgreSQL: a replica that cannot say how old it is; read from the primary")
+        # The list's snapshot is that of the next transaction, so that a replica is never older than it says.
+        connection.rollback()
+        limit = f"{max(1, round(self.timeout * 1000))}ms"
+        for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute("SELECT set_config(%s, %s, true)", (setting, limit))
         with connection.cursor(name="userswarm_owners") as cursor:
             # No parameters: a % in the query is a %. The server refuses a second statement behind a semicolon.
             cursor.execute(self.query.encode())
