@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import RequestError, WrongParentError
-from userswarm.k8s import CHILD_KINDS, Manifest, Observed
+from userswarm.k8s import CHILD_KINDS, DEDICATED_KINDS, Manifest, Observed
 
 API_GROUP = "crawbl.ai"
 PARENT_KIND = "UserSwarm"
@@ -19,7 +19,7 @@ PARENT_KIND = "UserSwarm"
 Groups = Mapping[str, Mapping[str, Observed]]
 """Objects as Metacontroller groups them: ``StatefulSet.apps/v1`` -> any key -> object."""
 
-_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in CHILD_KINDS}
+_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,12 @@ def _managed_groups(controller: object, children: Groups) -> frozenset[str]:
         raise RequestError("controller.spec.childResources", f"must be a list, not {_shown(rules)}")
     groups = set()
     for position, item in enumerate(rules):
-        rule = _mapping(item, f"controller.spec.childResources[{position}]")
-        group = _GROUP_OF_RESOURCE.get((rule.get("apiVersion"), rule.get("resource")))  # type: ignore[arg-type]
+        field = f"controller.spec.childResources[{position}]"
+        rule = _mapping(item, field)
+        api_version, resource = rule.get("apiVersion"), rule.get("resource")
+        if not isinstance(api_version, str) or not isinstance(resource, str):
+            raise RequestError(field, "must name its apiVersion and resource")
+        group = _GROUP_OF_RESOURCE.get((api_version, resource))
         if group is not None:
             groups.add(group)
     return frozenset(groups)

@@ -1,0 +1,40 @@
+"""What all tests share: golden files, and Hypothesis without a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("userswarm", deadline=None)  # two busy cores are no reason to fail
+settings.load_profile("userswarm")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+Golden = Callable[[str, str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what the code answers now into tests/golden, to be read in the diff; CI never does",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Return a check that a text is what lies under tests/golden; its last argument says what a change means."""
+    update = bool(request.config.getoption("--update-golden"))
+
+    def check(name: str, text: str, meaning: str) -> None:
+        path = GOLDEN / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        known = path.read_text(encoding="utf-8") if path.exists() else None
+        assert text == known, f"tests/golden/{name} is not what the code answers now. {meaning}"
+
+    return check
