@@ -66,7 +66,8 @@ def compute_plan(parent: Observed, settings: Settings) -> Plan:
         settings,
     )
     if isinstance(plan, InvalidParentError):
-        raise plan
+        # A fresh one: an exception keeps the frames of every raise, and with them the requests.
+        raise InvalidParentError(plan.name, plan.problems)
     return plan
 
 
