@@ -30,6 +30,10 @@ def restricted_pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+    if swarm.pull_secret:
+        # The ServiceAccount names it too, but a Pod takes that over only when it is made: a Pod that cannot pull its
+        # image would never see another secret.
+        spec["imagePullSecrets"] = [{"name": swarm.pull_secret}]
     # Only what is set: the apiserver drops what is empty, and the next sync would put it back.
     if swarm.node_selector:
         spec["nodeSelector"] = dict(swarm.node_selector)
@@ -51,8 +55,3 @@ def restricted_container() -> dict[str, Any]:
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
     }
-
-
-def small_resources() -> dict[str, Any]:
-    """Return the resources of a container that runs one of our own short commands."""
-    return {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}}
