@@ -5,7 +5,6 @@ The only place that reads the clock: hooks are told what time it is.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +44,7 @@ class Front:
         self._calls = calls
         self._paths = frozenset(f"/{hook}" for hook in HOOKS)
         self.settings = settings
-        self.stopping = threading.Event()
+        self.stopping = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._is_call(environ):
@@ -105,7 +104,7 @@ def create_app(
     @app.get("/readyz")
     def readyz() -> Response:
         # Settings and schema were read before there was an app to ask.
-        if front.stopping.is_set():
+        if front.stopping:
             return _json(503, error_body("stopping"))
         return _json(200, orjson.dumps({"ready": True}))
 

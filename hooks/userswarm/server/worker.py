@@ -48,9 +48,6 @@ _MAX_HEAD = 65_536  # gunicorn's own limits on line and fields are lower, and an
 # How long a worker with more connections than another leaves a new one to that one.
 _GIVE_WAY = 0.001
 
-# A stopping worker goes on answering for so long: /readyz says no before connections are refused, and a request
-# that a client was about to send on an idle connection is still answered (RFC 9112, section 9.6).
-_LINGER_WHEN_STOPPING = 1.0
 # How long a refused client may go on sending before it is cut off: closing at once would reset the connection,
 # and it might never read why.
 _LINGER_WHEN_REFUSED = 2.0
@@ -100,6 +97,7 @@ class _Chunks:
 
     def __init__(self, start: int, limit: int) -> None:
         self.body = bytearray()
+        self.too_large = False
         self._limit = limit
         self._next = start
         self._last = False
@@ -123,7 +121,8 @@ class _Chunks:
                 break
             start, end = line_end + 2, line_end + 2 + size
             if len(self.body) + size > self._limit:
-                self.body += b" " * (self._limit + 1 - len(self.body))  # enough to be refused as too large
+                self.body += b" " * (self._limit + 1 - len(self.body))  # so that the application refuses it
+                self.too_large = True
                 return len(received)
             if len(received) < end + 2:
                 return None
@@ -198,6 +197,9 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     cfg: Config
     place: int | None = None
     """Where this worker stands in the balance; given by the master."""
+    linger_when_stopping = 1.0
+    """For so many seconds a stopping worker goes on answering: /readyz says no before connections are refused, and a
+    request that a client was about to send on an idle connection is still answered (RFC 9112, section 9.6)."""
 
     def run(self) -> None:
         """Answer until told to stop; then stop in order: not ready, answer what came, close."""
@@ -216,8 +218,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         while self.alive and self._parent_lives():
             self._turn()
 
-        self._front.stopping.set()
-        linger_until = time.monotonic() + _LINGER_WHEN_STOPPING
+        self._front.stopping = True
+        linger_until = time.monotonic() + self.linger_when_stopping
         while time.monotonic() < linger_until:
             self._turn()
         self._stop_listening()
@@ -229,6 +231,11 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             self._turn()
         for connection in list(self._connections):
             self._close(connection)
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """Stop in order, on SIGTERM: from now on /readyz says no."""
+        self.app.wsgi().extensions[EXTENSION].stopping = True
+        super().handle_exit(sig, frame)
 
     def _parent_lives(self) -> bool:
         return bool(self.ppid == os.getppid())
@@ -389,6 +396,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _is_whole(self, connection: Connection) -> bool:
         if connection.chunks is not None and connection.body_end is None:
             connection.body_end = connection.chunks.decode(connection.received)
+            if connection.chunks.too_large:
+                self._cut_short(connection)
         return connection.body_end is not None and len(connection.received) >= connection.body_end
 
     def _admit(self, connection: Connection) -> None:
@@ -403,9 +412,13 @@ class BufferingWorker(Worker):  # type: ignore[misc]
                 connection.sock.send(go_on)
         else:
             connection.outbox.take()
-            connection.cut_short = True
-            connection.response.force_close()
-            connection.body_end = len(connection.received)
+            self._cut_short(connection)
+
+    def _cut_short(self, connection: Connection) -> None:
+        """Take what has arrived for the whole, and close after the answer: what follows is no next request."""
+        connection.cut_short = True
+        connection.response.force_close()
+        connection.body_end = len(connection.received)
 
     def _answer(self, connection: Connection) -> None:
         """Run the application on a whole request, and send what it says."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -85,20 +84,22 @@ class RunningWorker:
     def __init__(self, app: Flask, **options: Any) -> None:
         cfg = Config()
         settings: Settings = app.extensions[EXTENSION].settings
-        for name, value in {**gunicorn_options(settings), "errorlog": os.devnull, **options}.items():
+        for name, value in {**gunicorn_options(settings), "graceful_timeout": 5, **options}.items():
             cfg.set(name, value)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         log = Logger(cfg)
+        log.error_log.handlers.clear()
         log.error_log.propagate = True  # so that caplog sees it
         self.worker = BufferingWorker(1, os.getppid(), [self.listener], _App(app), 1, cfg, log)
-        self.worker.wsgi = app
+        self.worker.load_wsgi()
+        self.worker.linger_when_stopping = 0.0
         self.worker.PIPE = os.pipe()
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._thread.start()
 
     def begin_to_stop(self) -> None:
-        self.worker.alive = False
+        self.worker.handle_exit(None, None)
         os.write(self.worker.PIPE[1], b"x")
 
     def stop(self) -> None:
@@ -107,7 +108,6 @@ class RunningWorker:
         for end in self.worker.PIPE:
             os.close(end)
         self.worker.tmp.close()
-        logging.getLogger("gunicorn.error").handlers.clear()
         assert not self._thread.is_alive(), "the worker does not stop"
 
     def connect(self) -> socket.socket:

@@ -252,7 +252,7 @@ def test_the_server_is_not_ready_any_more_once_it_stops() -> None:
     client = app.test_client()
     assert (client.get("/healthz").json, client.get("/readyz").json) == ({"alive": True}, {"ready": True})
 
-    app.extensions[EXTENSION].stopping.set()
+    app.extensions[EXTENSION].stopping = True
 
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200
