@@ -183,7 +183,7 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
 def test_a_parent_of_another_kind_is_not_ours(field: str, value: object) -> None:
     body = request()
     body["parent"][field] = value
-    with pytest.raises(WrongParentError, match="UserSwarm of crawbl.ai"):
+    with pytest.raises(WrongParentError, match=r"UserSwarm of crawbl\.ai"):
         parse_hook_request(body)
     with pytest.raises(WrongParentError):
         customize(body, scenes.SETTINGS, scenes.NOW)
