@@ -12,7 +12,8 @@ from typing import Any
 
 from userswarm.envelope import customize_response, parse_customize_request
 from userswarm.identity import SWARM_LABEL, claim_name
-from userswarm.k8s import CLAIM, ENDPOINT_SLICE, POD, Kind, Manifest, Observed
+from userswarm.isolation import DEDICATED, OPERATOR
+from userswarm.k8s import CLAIM, ENDPOINT_SLICE, NAMESPACE, POD, Kind, Manifest, Observed
 from userswarm.settings import Settings
 from userswarm.slugs import slug, swarm_name
 from userswarm.verify import SERVICE_NAME_LABEL
@@ -25,9 +26,13 @@ def customize(request: Mapping[str, Any], settings: Settings, now: datetime) -> 
     WrongParentError for what is no such request.
     """
     parent = parse_customize_request(request)
-    namespace, name = _namespace(parent, settings), parent["metadata"]["name"]
+    name = parent["metadata"]["name"]
+    placement = _placement(parent)
+    dedicated = placement.get("isolation") == DEDICATED
+    namespace = _dedicated_namespace(placement, name) if dedicated else _shared_namespace(placement, settings)
     return customize_response(
         [
+            *([_cluster_rule(NAMESPACE, names=[namespace])] if dedicated else []),
             _rule(POD, namespace, labelSelector={"matchLabels": {SWARM_LABEL: slug(name)}}),
             _rule(ENDPOINT_SLICE, namespace, labelSelector={"matchLabels": {SERVICE_NAME_LABEL: swarm_name(name)}}),
             _rule(CLAIM, namespace, names=[claim_name(name)]),
@@ -35,13 +40,28 @@ def customize(request: Mapping[str, Any], settings: Settings, now: datetime) -> 
     )
 
 
-def _namespace(parent: Observed, settings: Settings) -> str:
-    """Return where a swarm's children are; a namespace that is not allowed holds none."""
+def _placement(parent: Observed) -> Mapping[str, Any]:
     spec = parent.get("spec")
     placement = spec.get("placement") if isinstance(spec, dict) else None
-    namespace = placement.get("runtimeNamespace") if isinstance(placement, dict) else None
+    return placement if isinstance(placement, dict) else {}
+
+
+def _shared_namespace(placement: Mapping[str, Any], settings: Settings) -> str:
+    """Return where a Shared swarm's children are; a namespace that is not allowed holds none."""
+    namespace = placement.get("runtimeNamespace")
     return namespace if namespace in settings.allowed_namespaces else settings.allowed_namespaces[0]
 
 
+def _dedicated_namespace(placement: Mapping[str, Any], name: str) -> str:
+    """Return a Dedicated swarm's namespace: the operator's, if it is one, or the swarm's own."""
+    namespace = placement.get("runtimeNamespace")
+    of_operator = placement.get("namespaceMode") == OPERATOR
+    return namespace if of_operator and isinstance(namespace, str) else swarm_name(name)
+
+
+def _cluster_rule(kind: Kind, **selection: Any) -> Manifest:
+    return {"apiVersion": kind.api_version, "resource": kind.resource, **selection}
+
+
 def _rule(kind: Kind, namespace: str, **selection: Any) -> Manifest:
-    return {"apiVersion": kind.api_version, "resource": kind.resource, "namespace": namespace, **selection}
+    return {**_cluster_rule(kind, **selection), "namespace": namespace}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import RequestError, WrongParentError
-from userswarm.k8s import CHILD_KINDS, Manifest, Observed
+from userswarm.k8s import CHILD_KINDS, DEDICATED_KINDS, Manifest, Observed
 
 API_GROUP = "crawbl.ai"
 PARENT_KIND = "UserSwarm"
@@ -19,7 +19,7 @@ PARENT_KIND = "UserSwarm"
 Groups = Mapping[str, Mapping[str, Observed]]
 """Objects as Metacontroller groups them: ``StatefulSet.apps/v1`` -> any key -> object."""
 
-_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in CHILD_KINDS}
+_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ RELEASED_ANNOTATION = "crawbl.ai/released"
 
 RUNTIME = "runtime"
 SMOKE_TEST = "smoke-test"
+WORKLOAD = "workload"
 
 
 def claim_name(name: str) -> str:
@@ -90,7 +91,7 @@ def identify(swarm: UserSwarm) -> Identity:
     name = swarm_name(swarm.name)
     return Identity(
         slug=slug(swarm.name),
-        namespace=swarm.namespace,
+        namespace=name if swarm.isolation is not None and swarm.isolation.managed else swarm.namespace,
         name=name,
         headless_service=f"{name}-headless",
         config_map=f"{name}-config",

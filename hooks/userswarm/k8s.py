@@ -77,8 +77,20 @@ JOB = Kind("batch/v1", "Job", "jobs")
 POD = Kind("v1", "Pod", "pods")
 ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
+RESOURCE_QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
+LIMIT_RANGE = Kind("v1", "LimitRange", "limitranges")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
+
 CHILD_KINDS = (SERVICE_ACCOUNT, CONFIG_MAP, CLAIM, SERVICE, STATEFUL_SET, JOB)
 """Every kind that a UserSwarm's child may have."""
+
+DEDICATED_KINDS = (NAMESPACE, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY, ROLE, ROLE_BINDING, DEPLOYMENT, CRON_JOB)
+"""Every other kind that a child of a Dedicated UserSwarm may have."""
 
 
 MAX_APPLIED_BYTES = 240 * 1024

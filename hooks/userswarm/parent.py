@@ -15,6 +15,7 @@ from typing import Any
 from userswarm import quantity
 from userswarm.config_toml import FILE_NAME, render_config
 from userswarm.errors import InvalidParentError, Problem
+from userswarm.isolation import Isolation, build_isolation, check_isolation, is_dedicated
 from userswarm.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
@@ -72,6 +73,7 @@ class UserSwarm:
     verification_timeout: int
     verification_attempts: int
     suspend: bool
+    isolation: Isolation | None
 
 
 def parse_parent(parent: Observed, settings: Settings) -> UserSwarm:
@@ -130,6 +132,7 @@ def _build(parent: Observed, spec: Manifest, settings: Settings) -> UserSwarm:
         verification_timeout=verification["timeoutSeconds"],
         verification_attempts=verification["maxAttempts"],
         suspend=spec["suspend"],
+        isolation=build_isolation(spec, settings) if is_dedicated(spec) else None,
     )
 
 
@@ -149,7 +152,8 @@ def _render(spec: Manifest, settings: Settings) -> str:
 
 def _check_namespace(spec: Manifest, settings: Settings) -> Iterator[Problem]:
     namespace = spec["placement"]["runtimeNamespace"]
-    if namespace not in settings.allowed_namespaces:
+    # A Dedicated swarm has a namespace of its own, or one whose own label says that it may be used.
+    if not is_dedicated(spec) and namespace not in settings.allowed_namespaces:
         allowed = ", ".join(settings.allowed_namespaces)
         yield Problem("spec.placement.runtimeNamespace", f"{namespace!r} is not allowed here; allowed are {allowed}")
 
@@ -266,6 +270,7 @@ _CHECKS: tuple[tuple[str, _Check], ...] = (
     ("spec.config.agents", _check_agents),
     ("spec.config.files", _check_files),
     ("spec.exposure", _check_route),
+    ("spec", check_isolation),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from userswarm.children import STANDING_BUILDERS
+from userswarm.children.dedicated import build_dedicated
 from userswarm.children.smoke_test import build_smoke_test, endpoint
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.identity import Identity, compute_series, identify, template_checksum
@@ -86,6 +87,8 @@ def _cached_plan(
 def _compute_plan(swarm: UserSwarm, settings: Settings) -> Plan:
     identity = identify(swarm)
     children = [builder.build(swarm, identity, settings) for builder in STANDING_BUILDERS]
+    if swarm.isolation is not None:
+        children = [*build_dedicated(swarm, swarm.isolation, identity, settings), *children]
     problems = [
         Problem(_FIELD_OF_KIND.get(child["kind"], "spec"), too_large(f"the {child['kind']}'s fields are", size))
         for child in children

@@ -11,7 +11,7 @@ import yaml
 from userswarm.customize import customize
 from userswarm.errors import InvalidParentError, Problem, UserSwarmError
 from userswarm.finalize import finalize
-from userswarm.k8s import CHILD_KINDS, CLAIM, ENDPOINT_SLICE, POD, Manifest
+from userswarm.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, POD, Manifest
 from userswarm.plan import compute_plan
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
@@ -98,11 +98,11 @@ def check_user_swarm(parent: Manifest, settings: Settings) -> None:
 
 def first_request(parent: Manifest) -> dict[str, Any]:
     """Return the request that Metacontroller sends when nothing of a UserSwarm exists yet."""
-    rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in CHILD_KINDS]
+    rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)]
     return {
         "controller": {"spec": {"childResources": rules}},
         "parent": parent,
-        "children": {kind.group: {} for kind in CHILD_KINDS},
+        "children": {kind.group: {} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)},
         "related": {kind.group: {} for kind in (POD, ENDPOINT_SLICE, CLAIM)},
         "finalizing": False,
     }

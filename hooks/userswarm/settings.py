@@ -22,6 +22,9 @@ PREFIX = "USERSWARM_"
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -38,6 +41,8 @@ class Settings:
         allowed_secrets: which Secrets besides its own a UserSwarm may name; none means any that is no other swarm's.
         progress_deadline: a swarm that comes no step further for so long is Failed.
         base_config: TOML under every swarm's own configuration, the text of BASE_CONFIG_FILE.
+        platform_namespace_labels: which namespaces may reach the runtime in a namespace of its own.
+        allow_pods_within_namespace: whether the Pods in such a namespace may reach one another.
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
     Read by the server:
         bind: host:port, where Metacontroller calls.
@@ -59,6 +64,8 @@ class Settings:
     allowed_secrets: tuple[str, ...] = ()
     progress_deadline: int = 300
     base_config: str = ""
+    platform_namespace_labels: tuple[tuple[str, str], ...] = (("kubernetes.io/metadata.name", "backend"),)
+    allow_pods_within_namespace: bool = False
     runtime_user: int = 65534
     runtime_group: int = 65534
 
@@ -141,6 +148,13 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return names
 
 
+def _labels(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [word.partition("=") for word in _words(text)]
+    if not pairs or not all(_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value) for key, _, value in pairs):
+        raise ValueError("must be labels such as kubernetes.io/metadata.name=backend, separated by commas")
+    return tuple(sorted((key, value) for key, _, value in pairs))
+
+
 def _image(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][^\s]{0,510}", text):
         raise ValueError("must be an image reference such as registry.example/name:tag, without blanks")
@@ -201,6 +215,8 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("ALLOWED_SECRETS", "allowed_secrets", _words),
         ("PROGRESS_DEADLINE", "progress_deadline", _whole(10, _DAY)),
         ("BASE_CONFIG_FILE", "base_config", _toml_file),
+        ("PLATFORM_NAMESPACE_LABELS", "platform_namespace_labels", _labels),
+        ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", _boolean),
         ("RUNTIME_USER", "runtime_user", _whole(1, 2**31 - 1)),
         ("RUNTIME_GROUP", "runtime_group", _whole(1, 2**31 - 1)),
         ("BIND", "bind", _bind),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.k8s import JOB, SERVICE, STATEFUL_SET, Manifest, Observed
+from userswarm.k8s import DEPLOYMENT, JOB, SERVICE, STATEFUL_SET, Manifest, Observed
 
 _STATEFUL_SET_FIELDS = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 
@@ -24,6 +24,9 @@ def immutable_difference(desired: Manifest, observed: Observed) -> str:
             for field in _STATEFUL_SET_FIELDS:
                 if (wanted.get(field) or None) != (current.get(field) or None):
                     return f"spec.{field}"
+        case DEPLOYMENT.kind:
+            if wanted.get("selector") != current.get("selector"):
+                return "spec.selector"
         case SERVICE.kind:
             if (wanted.get("clusterIP") == "None") != (current.get("clusterIP") == "None"):
                 return "spec.clusterIP"

@@ -55,8 +55,3 @@ def restricted_container() -> dict[str, Any]:
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
     }
-
-
-def small_resources() -> dict[str, Any]:
-    """Return the resources of a container that runs one of our own short commands."""
-    return {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}}

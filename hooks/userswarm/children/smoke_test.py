@@ -5,8 +5,9 @@ Its Pod is not selected by the Service, has no token, and keeps its logs: no TTL
 
 from __future__ import annotations
 
-from userswarm.children.pod import restricted_container, restricted_pod_spec, small_resources
+from userswarm.children.pod import restricted_container, restricted_pod_spec
 from userswarm.identity import ATTEMPT_ANNOTATION, SMOKE_TEST, Identity
+from userswarm.isolation import PROBE_RESOURCES
 from userswarm.k8s import Manifest
 from userswarm.parent import UserSwarm
 from userswarm.settings import Settings
@@ -48,7 +49,7 @@ def build_smoke_test(
                                 "--expect-json",
                                 "status=ok",
                             ],
-                            "resources": small_resources(),
+                            "resources": {side: dict(amounts) for side, amounts in PROBE_RESOURCES.items()},
                             "securityContext": restricted_container(),
                         }
                     ],

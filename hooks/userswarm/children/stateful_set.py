@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.children.pod import restricted_container, restricted_pod_spec, small_resources
+from userswarm.children.pod import restricted_container, restricted_pod_spec
 from userswarm.children.service import PORT_NAME
 from userswarm.config_toml import FILE_NAME
 from userswarm.identity import CHECKSUM_ANNOTATION, Identity, compute_checksum
+from userswarm.isolation import BOOTSTRAP_RESOURCES
 from userswarm.k8s import Manifest
 from userswarm.parent import CONFIG_DIRECTORY, TMP_DIRECTORY, UserSwarm
 from userswarm.settings import Settings
@@ -48,6 +49,8 @@ def build_stateful_set(swarm: UserSwarm, identity: Identity, settings: Settings)
 def _pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manifest:
     return {
         **restricted_pod_spec(swarm, identity, settings),
+        # A token only where it opens something: the swarm's own namespace.
+        "automountServiceAccountToken": swarm.isolation is not None and swarm.isolation.access != "none",
         "terminationGracePeriodSeconds": 30,
         "initContainers": [_bootstrap_container(swarm, identity, settings)],
         "containers": [_runtime_container(swarm)],
@@ -75,7 +78,7 @@ def _bootstrap_container(swarm: UserSwarm, identity: Identity, settings: Setting
             "--owner",
             identity.user_slug,
         ],
-        "resources": small_resources(),
+        "resources": {side: dict(amounts) for side, amounts in BOOTSTRAP_RESOURCES.items()},
         "securityContext": restricted_container(),
         "volumeMounts": [
             {"name": "data", "mountPath": swarm.data_path},

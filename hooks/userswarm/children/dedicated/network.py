@@ -1,0 +1,157 @@
+"""Who may talk to whom in a Dedicated swarm's namespace: nobody, but for what is said here.
+
+Lists are replaced whole by Metacontroller, so every port has its protocol written out.
+https://kubernetes.io/docs/concepts/services-networking/network-policies/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from userswarm.identity import COMPONENT_LABEL, RUNTIME, SMOKE_TEST, SWARM_LABEL, Identity
+from userswarm.isolation import Isolation
+from userswarm.k8s import Manifest
+from userswarm.parent import UserSwarm
+from userswarm.settings import Settings
+
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+PRIVATE_IPV4 = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "168.63.129.16/32",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
+"""What is not the internet: private, shared, loopback, link-local with the clouds' metadata, multicast, reserved."""
+
+PRIVATE_IPV6 = (
+    "::/96",
+    "::ffff:0:0/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "2001::/32",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+)
+"""The same, and every way to write an IPv4 address as an IPv6 one."""
+
+
+def build_network_policies(
+    swarm: UserSwarm, isolation: Isolation, identity: Identity, settings: Settings
+) -> list[Manifest]:
+    """Return the policies, deny first.
+
+    In a namespace of ours they hold for every Pod; in an operator's only for this swarm's, since others may live
+    there.
+    """
+    everyone = {} if isolation.managed else _pods({SWARM_LABEL: identity.slug})
+    policies = [
+        _policy(identity, "deny", {"podSelector": everyone, "policyTypes": ["Ingress", "Egress"]}),
+        _policy(identity, "dns", _egress(everyone, [_to_dns()])),
+        _policy(identity, "internet", _egress(_without_smoke_test(isolation, identity), [_to_internet()])),
+        _policy(identity, "platform", _ingress(_component(identity, RUNTIME), [_from_platform(settings)], swarm)),
+        _policy(
+            identity,
+            "smoke-test",
+            _ingress(_component(identity, RUNTIME), [{"podSelector": _component(identity, SMOKE_TEST)}], swarm),
+        ),
+        _policy(
+            identity,
+            "smoke-test-egress",
+            _egress(
+                _component(identity, SMOKE_TEST),
+                [{"to": [{"podSelector": _component(identity, RUNTIME)}], "ports": _port(swarm)}],
+            ),
+        ),
+    ]
+    if settings.allow_pods_within_namespace:
+        within = [{"podSelector": everyone}]
+        policies.append(
+            _policy(
+                identity,
+                "within",
+                {
+                    "podSelector": everyone,
+                    "policyTypes": ["Ingress", "Egress"],
+                    "ingress": [{"from": within}],
+                    "egress": [{"to": within}],
+                },
+            )
+        )
+    return policies
+
+
+def _policy(identity: Identity, suffix: str, spec: Manifest) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": identity.metadata(f"{identity.name}-{suffix}"),
+        "spec": spec,
+    }
+
+
+def _ingress(pods: Manifest, peers: list[Manifest], swarm: UserSwarm) -> Manifest:
+    return {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{"from": peers, "ports": _port(swarm)}]}
+
+
+def _egress(pods: Manifest, rules: list[Manifest]) -> Manifest:
+    return {"podSelector": pods, "policyTypes": ["Egress"], "egress": rules}
+
+
+def _port(swarm: UserSwarm) -> list[dict[str, Any]]:
+    return [{"port": swarm.port, "protocol": "TCP"}]
+
+
+def _to_dns() -> Manifest:
+    return {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}},
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ],
+        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+    }
+
+
+def _to_internet() -> Manifest:
+    return {
+        "to": [
+            {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE_IPV4)}},
+            {"ipBlock": {"cidr": "::/0", "except": list(PRIVATE_IPV6)}},
+        ]
+    }
+
+
+def _from_platform(settings: Settings) -> Manifest:
+    return {"namespaceSelector": {"matchLabels": dict(settings.platform_namespace_labels)}}
+
+
+def _component(identity: Identity, component: str) -> Manifest:
+    return _pods({SWARM_LABEL: identity.slug, COMPONENT_LABEL: component})
+
+
+def _without_smoke_test(isolation: Isolation, identity: Identity) -> Manifest:
+    """Select whoever may reach the internet: all Pods but the smoke test, which has no business there."""
+    selector: Manifest = {
+        "matchExpressions": [{"key": COMPONENT_LABEL, "operator": "NotIn", "values": [SMOKE_TEST]}],
+    }
+    if not isolation.managed:
+        selector["matchLabels"] = {SWARM_LABEL: identity.slug}
+    return selector
+
+
+def _pods(labels: Mapping[str, str]) -> Manifest:
+    return {"matchLabels": dict(labels)}
