@@ -27,7 +27,8 @@ _HEADER_END = re.compile(r"[ \t]*\]\]?")
 _EQUALS = re.compile(r"[ \t]*=[ \t]*")
 _LINE = re.compile(r"[^\n]*\n?")
 _BARE_VALUE = re.compile(r"[^#\r\n]*[^#\s]")
-_WITHIN_BRACKETS = re.compile(rf"(?P<open>[\[{{])|(?P<close>[\]}}])|{_STRING}|#[^\n]*|[^\"'#\[\]{{}}]+")
+_TOKEN = re.compile(rf"{_STRING}|#[^\n]*|[^\"'#\[\]{{}}]+|[\s\S]")
+_NESTING = {"[": 1, "{": 1, "]": -1, "}": -1}
 _WHOLE_STRING = re.compile(_STRING)
 
 
@@ -107,12 +108,13 @@ def _value_end(text: str, start: int) -> int:
         return _behind(_WHOLE_STRING, text, start)
     if text[start] not in "[{":
         return _behind(_BARE_VALUE, text, start)
+    position = start
     depth = 0
-    for match in _WITHIN_BRACKETS.finditer(text, start):
-        depth += {"open": 1, "close": -1}.get(match.lastgroup or "", 0)
+    while True:
+        depth += _NESTING.get(text[position], 0)
+        position = _behind(_TOKEN, text, position)
         if depth == 0:
-            break
-    return match.end()
+            return position
 
 
 def _behind(pattern: re.Pattern[str], text: str, position: int) -> int:
