@@ -72,6 +72,6 @@ EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # For engines without probes of their own; Kubernetes ignores it. Without TLS only.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=20s --retries=3 \
-    CMD ["userswarm", "probe", "http://127.0.0.1:8080/healthz", "--timeout", "5", "--expect-json", "status=ok"]
+    CMD ["userswarm", "probe", "http://127.0.0.1:8080/healthz", "--timeout", "5", "--expect-json", "alive=true"]
 ENTRYPOINT ["userswarm"]
 CMD ["serve"]
