@@ -16,7 +16,9 @@ from userswarm.identity import Identity
 from userswarm.k8s import (
     CLAIM,
     CONFIG_MAP,
+    DEPLOYMENT,
     JOB,
+    NAMESPACE,
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -26,12 +28,14 @@ from userswarm.k8s import (
     Observed,
 )
 from userswarm.observe import Observation
+from userswarm.place import verify_namespace, verify_workloads
 from userswarm.plan import Plan
 from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
 from userswarm.status import Findings
 from userswarm.verify import (
     CLAIM_CLAMPED,
     KIND_NOT_MANAGED,
+    NAME_CONFLICT,
     ROLLOUT_IN_PROGRESS,
     Verdict,
     find_claim_conflict,
@@ -39,6 +43,9 @@ from userswarm.verify import (
     verify_services,
     verify_workload,
 )
+
+_REPLACEABLE = {kind.kind: kind for kind in (STATEFUL_SET, SERVICE, DEPLOYMENT, JOB)}
+"""Kinds with fields that cannot be changed, and without data of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +68,98 @@ def compute_desired(
     standing = {(child["kind"], child["metadata"]["name"]): child for child in plan.standing_children()}
     claim = standing[CLAIM.kind, identity.claim]
     refused = _fit_claim(claim, identity, observation)
-    storage = verify_claim(identity, claim["spec"]["resources"]["requests"]["storage"], observation)
     others = _other_claims(identity, observation)
-    if storage.ok and refused:
-        storage = Verdict(True, CLAIM_CLAMPED, "; ".join(refused))
-    elif storage.ok and others:
-        names = ", ".join(claim["metadata"]["name"] for claim in others)
-        storage = Verdict(True, storage.reason, f"{storage.message}; also kept, though not used: {names}")
+    namespace = _judge_namespace(plan, observation)
+    storage = _judge_storage(claim, identity, refused, others, observation)
     held = _hold_stateful_set(plan, standing, observation)
     replaced = _replaced(standing, observation)
-    if _is_left_to_others(identity, observation):
+    if _is_left_to_others(CLAIM, identity.namespace, identity.claim, observation):
         del standing[CLAIM.kind, identity.claim]
-    workload = verify_workload(identity, plan.checksum, observation)
-    services = verify_services(identity, observation)
-    for kind, field in replaced.items():
-        verdict = Verdict(False, ROLLOUT_IN_PROGRESS, f"{kind[0]} {identity.namespace}/{kind[1]} {field}")
-        if kind[0] == STATEFUL_SET.kind:
-            workload = verdict
-        else:
-            services = verdict
-    if held and not workload.ok:
-        workload = Verdict(False, workload.reason, f"{workload.message}; {held}")
+    if plan.isolation is not None and _is_left_to_others(NAMESPACE, "", identity.namespace, observation):
+        standing.pop((NAMESPACE.kind, identity.namespace), None)
+    workload = _judge_workload(plan, held, replaced, observation)
+    services = _judge_services(identity, replaced, observation)
     storage, workload, services = _unmanaged(managed, storage, workload, services)
-    trial = _judge_trial(plan, parent, observation, managed, (storage, workload, services), now)
+    verdicts = (*([namespace] if namespace is not None else []), storage, workload, services)
+    trial = _judge_trial(plan, parent, observation, managed, verdicts, now)
 
-    children = [child for key, child in standing.items() if key not in replaced]
-    children += others
-    if trial.attempt is not None:
-        children += _smoke_test(plan, trial.attempt, observation)
+    if namespace is not None and not namespace.ok:
+        children = _without_namespace(namespace, standing, observation)
+    else:
+        children = [child for key, child in standing.items() if key not in replaced]
+        children += others
+        if trial.attempt is not None:
+            children += _smoke_test(plan, trial.attempt, observation)
     findings = Findings(
-        storage, workload, services, trial, suspended=plan.swarm.suspend, stopped=_is_stopped(identity, observation)
+        storage=storage,
+        workload=workload,
+        services=services,
+        trial=trial,
+        suspended=plan.swarm.suspend,
+        stopped=_is_stopped(identity, observation),
+        namespace=namespace,
+        workloads=_judge_workloads(plan, observation),
     )
     return Desired([child for child in children if _group(child) in managed], findings)
+
+
+def _judge_namespace(plan: Plan, observation: Observation) -> Verdict | None:
+    """Judge the namespace of a Dedicated swarm; None for a swarm that shares one."""
+    if plan.isolation is None:
+        return None
+    if not plan.isolation.managed:
+        return Verdict(True, "Lent", f"Namespace {plan.identity.namespace} is its operator's")
+    return verify_namespace(plan.identity, observation)
+
+
+def _judge_workloads(plan: Plan, observation: Observation) -> Verdict | None:
+    if plan.isolation is None or not plan.isolation.workloads:
+        return None
+    return verify_workloads(plan.isolation, plan.identity, observation)
+
+
+def _without_namespace(
+    verdict: Verdict, standing: dict[tuple[str, str], Manifest], observation: Observation
+) -> list[Manifest]:
+    """Return the namespace alone, beside what is there already: what is made with it fails until it is there."""
+    kept = [freeze_child(child) for child in observation.children() if child.get("kind") != NAMESPACE.kind]
+    if verdict.reason == NAME_CONFLICT:
+        return kept
+    return [child for key, child in standing.items() if key[0] == NAMESPACE.kind] + kept
+
+
+def _judge_storage(
+    claim: Manifest, identity: Identity, refused: list[str], others: list[Manifest], observation: Observation
+) -> Verdict:
+    storage = verify_claim(identity, claim["spec"]["resources"]["requests"]["storage"], observation)
+    if storage.ok and refused:
+        return Verdict(True, CLAIM_CLAMPED, "; ".join(refused))
+    if storage.ok and others:
+        names = ", ".join(each["metadata"]["name"] for each in others)
+        return Verdict(True, storage.reason, f"{storage.message}; also kept, though not used: {names}")
+    return storage
+
+
+def _judge_workload(plan: Plan, held: str, replaced: dict[tuple[str, str], str], observation: Observation) -> Verdict:
+    name = plan.identity.name
+    if (STATEFUL_SET.kind, name) in replaced:
+        return _being_replaced(STATEFUL_SET, plan.identity.namespace, name, replaced)
+    workload = verify_workload(plan.identity, plan.checksum, observation)
+    if held and not workload.ok:
+        return Verdict(False, workload.reason, f"{workload.message}; {held}")
+    return workload
+
+
+def _judge_services(identity: Identity, replaced: dict[tuple[str, str], str], observation: Observation) -> Verdict:
+    for name in (identity.headless_service, identity.name):
+        if (SERVICE.kind, name) in replaced:
+            return _being_replaced(SERVICE, identity.namespace, name, replaced)
+    return verify_services(identity, observation)
+
+
+def _being_replaced(kind: Kind, namespace: str, name: str, replaced: dict[tuple[str, str], str]) -> Verdict:
+    told = f"{kind.kind} {namespace}/{name} differs in {replaced[kind.kind, name]}, which cannot be changed"
+    return Verdict(False, ROLLOUT_IN_PROGRESS, f"{told}: it is removed and made again")
 
 
 def _fit_claim(claim: Manifest, identity: Identity, observation: Observation) -> list[str]:
@@ -101,11 +168,9 @@ def _fit_claim(claim: Manifest, identity: Identity, observation: Observation) ->
     return clamp_claim(claim, observed) if observed is not None else []
 
 
-def _is_left_to_others(identity: Identity, observation: Observation) -> bool:
-    """Tell whether a claim under our name is there that we do not own: making ours would fail at every sync."""
-    if observation.child(CLAIM, identity.namespace, identity.claim) is not None:
-        return False
-    return observation.related(CLAIM, identity.namespace, identity.claim) is not None
+def _is_left_to_others(kind: Kind, namespace: str, name: str, observation: Observation) -> bool:
+    """Tell whether an object of our name is there that we do not own: making ours would fail at every sync."""
+    return observation.child(kind, namespace, name) is None and observation.related(kind, namespace, name) is not None
 
 
 def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], observation: Observation) -> str:
@@ -156,15 +221,15 @@ def _old_pod(identity: Identity, observation: Observation) -> Observed | None:
 
 
 def _replaced(standing: dict[tuple[str, str], Manifest], observation: Observation) -> dict[tuple[str, str], str]:
-    """Return the children that have to go before they can be made again, and why."""
+    """Return the children that have to go before they can be made again, and the field that cannot be changed."""
     replaced = {}
     for key, child in standing.items():
-        if key[0] in (STATEFUL_SET.kind, SERVICE.kind):
-            kind = STATEFUL_SET if key[0] == STATEFUL_SET.kind else SERVICE
+        kind = _REPLACEABLE.get(key[0])
+        if kind is not None:
             current = observation.child(kind, child["metadata"]["namespace"], key[1])
             field = immutable_difference(child, current) if current is not None else ""
             if field:
-                replaced[key] = f"differs in {field}, which cannot be changed: it is removed and made again"
+                replaced[key] = field
     return replaced
 
 

@@ -18,6 +18,7 @@ from userswarm.children.dedicated import build_dedicated
 from userswarm.children.smoke_test import build_smoke_test, endpoint
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.identity import Identity, compute_series, identify, template_checksum
+from userswarm.isolation import Isolation
 from userswarm.k8s import CONFIG_MAP, MAX_APPLIED_BYTES, STATEFUL_SET, Manifest, Observed, applied_size, too_large
 from userswarm.parent import RETRY_ANNOTATION, UserSwarm, parse_parent
 from userswarm.settings import Settings
@@ -41,6 +42,11 @@ class Plan:
     checksum: str
     series: str
     _standing: bytes
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """What a Dedicated swarm has besides a runtime, None for a Shared one."""
+        return self.swarm.isolation
 
     def standing_children(self) -> list[Manifest]:
         """Return all children but the smoke test, in the order of BUILDERS, fresh at every call."""

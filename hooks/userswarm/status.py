@@ -7,7 +7,7 @@ field is written every time, nothing counts or tells the time, and a time once w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +25,8 @@ INVALID_SPEC = "InvalidSpec"
 
 CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
 
-_STAGES = ("Storage", "Workload", "Service")
-"""In the order of their conditions; each has a deadline."""
+DEDICATED_CONDITION_TYPES = ("NamespaceReady", "WorkloadsReady")
+"""Of a Dedicated swarm only, and the second only where it has workloads of the tenant's own."""
 
 _LAST_STAGE = "SmokeTest"
 
@@ -51,16 +51,21 @@ class Findings:
     trial: Trial
     suspended: bool
     stopped: bool
+    namespace: Verdict | None = None
+    workloads: Verdict | None = None
+
+    def stages(self) -> list[tuple[str, Verdict]]:
+        """Return what a swarm needs, in order; a Dedicated one needs its namespace first."""
+        first = [("Namespace", self.namespace)] if self.namespace is not None else []
+        return [*first, ("Storage", self.storage), ("Workload", self.workload), ("Service", self.services)]
 
     def blocking(self) -> tuple[str, Verdict] | None:
         """Return the stage that is not reached, and what blocks it; None where all are."""
-        if self.storage.reason == CLAIM_PENDING and self.workload.reason in POD_TROUBLE:
+        found = next(((stage, verdict) for stage, verdict in self.stages() if not verdict.ok), None)
+        if found == ("Storage", self.storage) and self.storage.reason == CLAIM_PENDING:
             # A claim may wait for its Pod's node: then the Pod's trouble is the cause.
-            return "Workload", self.workload
-        for stage, verdict in zip(_STAGES, (self.storage, self.workload, self.services), strict=True):
-            if not verdict.ok:
-                return stage, verdict
-        return None
+            return ("Workload", self.workload) if self.workload.reason in POD_TROUBLE else found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,14 @@ def compute_status(
     deleting = "deletionTimestamp" in metadata
     blocking = findings.blocking()
     verified = _verified(findings, blocking, deleting=deleting)
-    verdicts = [_SPEC_VALID, findings.storage, findings.workload, findings.services, verified, verified]
+    verdicts = {
+        "SpecValid": _SPEC_VALID,
+        **{f"{stage}Ready": verdict for stage, verdict in findings.stages()},
+        "Verified": verified,
+        "Ready": verified,
+    }
+    if findings.workloads is not None:
+        verdicts["WorkloadsReady"] = findings.workloads
     before = _old_conditions(old)
     conditions = _conditions(verdicts, before, generation, now)
     stage = _stage(findings, blocking)
@@ -89,7 +101,7 @@ def compute_status(
     overdue = deadline is not None and deadline <= now
     if overdue:
         message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
-        verdicts[-1] = Verdict(False, verified.reason, message)
+        verdicts["Ready"] = Verdict(False, verified.reason, message)
         conditions = _conditions(verdicts, before, generation, now)
 
     status = _carried(old)
@@ -151,7 +163,7 @@ def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict]
         _condition(kind, verdicts[kind], before.get(kind), generation, now)
         if kind in verdicts
         else before.get(kind) or _unknown_condition(kind, phase, generation, now)
-        for kind in CONDITION_TYPES
+        for kind in (*CONDITION_TYPES, *(each for each in DEDICATED_CONDITION_TYPES if each in before))
     ]
     return status
 
@@ -202,8 +214,12 @@ def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], 
 
 def _begun(stage: str, conditions: list[Condition]) -> str:
     """Return when the conditions up to that of a stage last changed."""
-    reached = conditions[1 : 2 + _STAGES.index(stage)]
-    return max(condition["lastTransitionTime"] for condition in reached)
+    times = []
+    for condition in conditions[1:]:
+        times.append(condition["lastTransitionTime"])
+        if condition["type"] == f"{stage}Ready":
+            break
+    return max(times)
 
 
 def _deadline(stage: str, conditions: list[Condition], restarted: str, seconds: int) -> datetime | None:
@@ -237,12 +253,9 @@ def _carried(old: Mapping[str, Any]) -> Status:
 
 
 def _conditions(
-    verdicts: Sequence[Verdict], old: Mapping[str, Condition], generation: int, now: datetime
+    verdicts: Mapping[str, Verdict], old: Mapping[str, Condition], generation: int, now: datetime
 ) -> list[Condition]:
-    return [
-        _condition(kind, verdict, old.get(kind), generation, now)
-        for kind, verdict in zip(CONDITION_TYPES, verdicts, strict=True)
-    ]
+    return [_condition(kind, verdict, old.get(kind), generation, now) for kind, verdict in verdicts.items()]
 
 
 def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:

@@ -11,6 +11,7 @@ from userswarm.envelope import parse_hook_request, sync_response
 from userswarm.errors import InvalidParentError
 from userswarm.freeze import freeze
 from userswarm.observe import observe
+from userswarm.place import check_place
 from userswarm.plan import compute_plan
 from userswarm.settings import Settings
 from userswarm.status import compute_invalid_status, compute_status
@@ -27,6 +28,7 @@ def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[
     observation = observe(call)
     try:
         plan = compute_plan(call.parent, settings)
+        check_place(plan.swarm, plan.identity, observation, call.managed)
     except InvalidParentError as error:
         return sync_response(compute_invalid_status(call.parent, error, now), freeze(observation), None)
     desired = compute_desired(plan, call.parent, observation, call.managed, now)

@@ -9,17 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from userswarm.children.claim import release_claim
+from userswarm.children.claim import release
 from userswarm.freeze import LAST_APPLIED_ANNOTATION, last_applied
 from userswarm.identity import owner_reference
-from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind, Manifest, Observed
+from userswarm.k8s import (
+    CLAIM,
+    CONFIG_MAP,
+    CRON_JOB,
+    DEPLOYMENT,
+    JOB,
+    LIMIT_RANGE,
+    NAMESPACE,
+    NETWORK_POLICY,
+    POD,
+    RESOURCE_QUOTA,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+    Kind,
+    Manifest,
+    Observed,
+)
 from userswarm.observe import Observation
 
 TEARDOWN_STAGES: tuple[tuple[Kind, ...], ...] = (
-    (STATEFUL_SET, JOB),
-    (SERVICE, CONFIG_MAP, SERVICE_ACCOUNT),
+    (STATEFUL_SET, JOB, DEPLOYMENT, CRON_JOB),
+    (SERVICE, CONFIG_MAP, SERVICE_ACCOUNT, ROLE_BINDING, ROLE, NETWORK_POLICY, LIMIT_RANGE, RESOURCE_QUOTA),
     (CLAIM,),
+    (NAMESPACE,),
 )
+"""The Namespace of a Dedicated swarm comes last, when its claim has been dealt with."""
+
+_CLAIMS = 2
+
+_CLAIM_FIELDS = ("accessModes", "resources", "storageClassName", "volumeName")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +69,9 @@ def compute_teardown(parent: Observed, observation: Observation, standing: list[
     kept = [
         manifest for child in observation.children() if _stage_of(child) > waiting for manifest in _keep(child, built)
     ]
-    if waiting < len(TEARDOWN_STAGES) - 1:
+    if waiting < _CLAIMS:
         return Teardown(kept, False, _awaited(waiting, observation))
-    return _settle_claims(parent, observation)
+    return _settle(parent, observation, waiting, kept)
 
 
 def _first_unfinished(observation: Observation) -> int | None:
@@ -71,62 +96,61 @@ def _keep(child: Observed, built: Mapping[tuple[str, str], Manifest]) -> list[Ma
     be done it goes early, which costs the order but no data, for a claim is always kept.
     """
     applied = last_applied(child)
-    if applied is None and child.get("kind") == CLAIM.kind:
-        applied = _restate_claim(child)
+    if applied is None and child.get("kind") in (CLAIM.kind, NAMESPACE.kind):
+        applied = _restate(child)
     if applied is None:
         applied = built.get((child["kind"], child["metadata"]["name"]))
     return [] if applied is None else [applied]
 
 
-def _restate_claim(claim: Observed) -> Manifest:
-    """Return an observed claim as a manifest that changes nothing of it."""
-    metadata, spec = claim["metadata"], claim.get("spec", {})
+def _restate(child: Observed) -> Manifest:
+    """Return an observed claim or namespace as a manifest that changes nothing of it."""
+    metadata, spec = child["metadata"], child.get("spec", {})
     annotations = {
         key: value for key, value in (metadata.get("annotations") or {}).items() if key.startswith("crawbl.ai/")
     }
     return {
-        "apiVersion": CLAIM.api_version,
-        "kind": CLAIM.kind,
+        "apiVersion": child["apiVersion"],
+        "kind": child["kind"],
         "metadata": {
             "name": metadata["name"],
-            "namespace": metadata.get("namespace", ""),
+            **({"namespace": metadata["namespace"]} if "namespace" in metadata else {}),
             "labels": dict(metadata.get("labels") or {}),
             **({"annotations": annotations} if annotations else {}),
         },
-        "spec": {
-            key: spec[key] for key in ("accessModes", "resources", "storageClassName", "volumeName") if key in spec
-        },
+        "spec": {key: spec[key] for key in _CLAIM_FIELDS if key in spec},
     }
 
 
-def _settle_claims(parent: Observed, observation: Observation) -> Teardown:
-    """Delete the claims, or release them.
+def _settle(parent: Observed, observation: Observation, stage: int, kept: list[Manifest]) -> Teardown:
+    """Delete or release the claims, and after them the namespace; `kept` is what a later stage decides about.
 
     A parent that is finalized without being deleted has only left this controller. Metacontroller would adopt a
-    released claim again as long as its finalizer is on the parent, so there, and only there, the answer that
-    releases the last claims is also the one that lets the parent go; Metacontroller takes its finalizer off before
+    released object again as long as its finalizer is on the parent, so there, and only there, the answer that
+    releases the last objects is also the one that lets the parent go; Metacontroller takes its finalizer off before
     it applies the children of the same answer.
     """
     deleting = "deletionTimestamp" in parent["metadata"]
-    claims = [claim for claim in observation.children(CLAIM) if "deletionTimestamp" not in claim["metadata"]]
-    names = ", ".join(_full_name(claim) for claim in observation.children(CLAIM))
-    if (deleting and not _retains(parent)) or not claims:
-        return Teardown([], False, f"waiting for {names} to be deleted")
-    applied = [last_applied(claim) for claim in claims]
-    if any(manifest is None for manifest in applied):
+    present = [child for child in observation.children() if _stage_of(child) == stage or not deleting]
+    names = ", ".join(_full_name(child) for child in present)
+    staying = [child for child in present if "deletionTimestamp" not in child["metadata"]]
+    if (deleting and not _retains(parent)) or not staying:
+        return Teardown(kept, False, f"waiting for {names} to be deleted")
+    applied = [last_applied(child) for child in staying]
+    manifests = [manifest for manifest in applied if manifest is not None]
+    if len(manifests) < len(applied):
         return Teardown(
-            [_restate_claim(claim) for claim in claims],
+            [_restate(child) for child in staying] + (kept if deleting else []),
             False,
             f"{names} cannot be released, since Metacontroller runs with server-side apply and owns it at every "
             f"sync; it is kept. Take its ownerReference off by hand (kubectl edit), or run Metacontroller with "
             f"--apply-strategy=dynamic-apply; {LAST_APPLIED_ANNOTATION} is missing on it",
         )
-    manifests = [manifest for manifest in applied if manifest is not None]
-    owned = [manifest for manifest in manifests if "ownerReferences" in manifest["metadata"]]
-    if len(owned) < len(manifests):
+    later = kept if deleting else []
+    if not all("ownerReferences" in manifest["metadata"] for manifest in manifests):
         # Only what was once applied can be taken off: first own it expressly.
-        return Teardown([_own(manifest, parent) for manifest in manifests], False, f"preparing {names} to be released")
-    return Teardown([release_claim(manifest) for manifest in owned], not deleting, f"releasing {names}")
+        return Teardown([_own(each, parent) for each in manifests] + later, False, f"preparing {names} to be released")
+    return Teardown([release(each) for each in manifests] + later, not deleting, f"releasing {names}")
 
 
 def _own(manifest: Manifest, parent: Observed) -> Manifest:

@@ -27,7 +27,7 @@ def test_a_request_tells_which_kinds_may_be_returned() -> None:
     body = request()
     body["controller"]["spec"]["childResources"] = [
         {"apiVersion": "apps/v1", "resource": "statefulsets", "updateStrategy": {"method": "InPlace"}},
-        {"apiVersion": "v1", "resource": "namespaces"},
+        {"apiVersion": "v1", "resource": "nodes"},
     ]
 
     assert parse_hook_request(body).managed == {STATEFUL_SET.group}

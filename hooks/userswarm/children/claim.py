@@ -56,8 +56,8 @@ def clamp_claim(claim: Manifest, observed: Observed) -> list[str]:
     return refused
 
 
-def release_claim(applied: Manifest) -> Manifest:
-    """Return the claim without its owner, so that it outlives the UserSwarm; all else is as it was applied."""
+def release(applied: Manifest) -> Manifest:
+    """Return a claim, or its namespace, without its owner: it outlives the UserSwarm; all else is as applied."""
     metadata = {key: value for key, value in applied["metadata"].items() if key != "ownerReferences"}
     metadata["annotations"] = {**metadata.get("annotations", {}), RELEASED_ANNOTATION: "true"}
     return {**applied, "metadata": metadata}
