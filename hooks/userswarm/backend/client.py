@@ -159,8 +159,6 @@ class UserSwarmClient:
             try:
                 return self._ensure_once(name, desired, workspace_id, user_id, budget)
             except ConflictError as error:
-                if error.fields:
-                    raise FieldConflictError(name, error.fields) from error
                 budget.pause(error)
 
     def _build(self, name: str, workspace_id: str, user_id: str, spec: Mapping[str, Any]) -> Manifest:
@@ -205,7 +203,7 @@ class UserSwarmClient:
         try:
             stored = self._api.apply(wanted, field_manager=self._field_manager, force=self._force, budget=budget)
         except ApiStatusError as error:
-            if error.status != 422:
+            if not (error.status == 422 or (isinstance(error, ConflictError) and error.fields)):
                 raise
             raise self._refusal(error, name, observed, workspace_id, user_id, budget) from error
         self._check_owner(parse_swarm(stored), workspace_id, user_id)
@@ -228,13 +226,19 @@ class UserSwarmClient:
         user_id: str,
         budget: Budget,
     ) -> Exception:
-        """Return what a 422 means: somebody else was faster, or the API server knows better than our schema."""
+        """Return what a 422 or a conflict about fields means.
+
+        Either somebody else was faster than we, or others own these fields, or the API server knows better than our
+        schema.
+        """
         found = self._find(name, budget)
         if found is not None:
             self._check_owner(parse_swarm(found), workspace_id, user_id)
         if _uid(found) != _uid(observed):
             # Made, or made anew, since we read it: ours, but not what we compared with. Read again.
             return ConflictError(error.what, 409, reason="Conflict", message=error.message)
+        if isinstance(error, ConflictError):
+            return FieldConflictError(name, error.fields)
         causes = error.details.get("causes") or ({"field": "spec", "message": error.message},)
         return InvalidSpecError(
             name, [Problem(str(cause.get("field", "")), str(cause.get("message", ""))) for cause in causes]

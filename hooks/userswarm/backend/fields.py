@@ -8,7 +8,7 @@ A tree with ``f:<name>`` for a field, ``k:<json>`` for an item of a list with ke
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from userswarm.k8s import Manifest, Observed
@@ -46,19 +46,21 @@ def _is_same(desired: Any, complete: Any, observed: Any, owned: Fields | None) -
             for name in desired
         )
     if owned and isinstance(desired, list) and isinstance(observed, list):
-        keys = list(_item_keys(owned))
-        return len(keys) == len(desired) == len(owned.keys() - {"."}) and all(
-            _is_same_item(desired, complete, observed, key, fields) for key, fields in keys
-        )
+        return _are_same_items(desired, complete, observed, owned)
     # A leaf. Python takes True for 1; the API server does not.
     return bool(complete == observed) and isinstance(complete, bool) == isinstance(observed, bool)
 
 
-def _is_same_item(
-    desired: Sequence[Any], complete: Sequence[Any], observed: Sequence[Any], key: Observed, fields: Fields
-) -> bool:
-    ours, theirs = _find(desired, key), _find(observed, key)
-    return ours is not None and theirs is not None and _is_same(desired[ours], complete[ours], observed[theirs], fields)
+def _are_same_items(desired: Sequence[Any], complete: Sequence[Any], observed: Sequence[Any], owned: Fields) -> bool:
+    places = []
+    for key, fields in _item_keys(owned):
+        ours, theirs = _find(desired, key), _find(observed, key)
+        if ours is None or theirs is None or not _is_same(desired[ours], complete[ours], observed[theirs], fields):
+            return False
+        places.append((ours, theirs))
+    # The order counts too: an environment variable may refer to those before it.
+    theirs_in_our_order = [theirs for _, theirs in sorted(places)]
+    return len(places) == len(desired) and theirs_in_our_order == sorted(theirs_in_our_order)
 
 
 def extract(observed: Any, owned: Fields) -> Any:
@@ -73,19 +75,19 @@ def extract(observed: Any, owned: Fields) -> Any:
             if name in observed
         }
     if owned and isinstance(observed, list):
-        found = ((_find(observed, key), key, fields) for key, fields in _item_keys(owned))
+        keys = _item_keys(owned)
+        # In the order of the list, which applying must not change.
         return [
-            {**key, **extract(observed[index], {name: below for name, below in fields.items() if name != "."})}
-            for index, key, fields in found
-            if index is not None
+            {**key, **extract(item, {name: below for name, below in fields.items() if name != "."})}
+            for index, item in enumerate(observed)
+            for key, fields in keys
+            if _find(observed, key) == index
         ]
     return observed
 
 
-def _item_keys(owned: Fields) -> Iterator[tuple[Manifest, Fields]]:
-    for segment, fields in owned.items():
-        if segment.startswith("k:"):
-            yield json.loads(segment[2:]), fields
+def _item_keys(owned: Fields) -> list[tuple[Manifest, Fields]]:
+    return [(json.loads(segment[2:]), fields) for segment, fields in owned.items() if segment.startswith("k:")]
 
 
 def _find(items: Sequence[Any], key: Observed) -> int | None:
