@@ -107,17 +107,24 @@ def copy_manifests(scratch: Path) -> Path:
     return Path(shutil.copytree(MANIFESTS, scratch / "manifests"))
 
 
-def production_with(scratch: Path, components: Sequence[str]) -> list[Object]:
+def production_with(*components: str) -> list[Object]:
     """Return the production overlay with opt-in components switched on as an operator does it: the # taken off."""
-    overlay = copy_manifests(scratch) / "overlays" / "production"
-    kustomization = overlay / "kustomization.yaml"
-    text = kustomization.read_text(encoding="utf-8")
-    for component in components:
-        commented = f"  # - ../../components/{component}\n"
-        assert commented in text, f"{component} is not offered in overlays/production"
-        text = text.replace(commented, f"  - ../../components/{component}\n")
-    kustomization.write_text(text, encoding="utf-8")
-    return build(overlay)
+    objects: list[Object] = json.loads(_production_with(components))
+    return objects
+
+
+@functools.cache
+def _production_with(components: tuple[str, ...]) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        overlay = copy_manifests(Path(scratch)) / "overlays" / "production"
+        kustomization = overlay / "kustomization.yaml"
+        text = kustomization.read_text(encoding="utf-8")
+        for component in components:
+            commented = f"  # - ../../components/{component}\n"
+            assert commented in text, f"{component} is not offered in overlays/production"
+            text = text.replace(commented, f"  - ../../components/{component}\n")
+        kustomization.write_text(text, encoding="utf-8")
+        return json.dumps(build(overlay))
 
 
 def offered_components() -> list[str]:

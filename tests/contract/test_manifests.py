@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 from pathlib import Path
@@ -68,14 +69,20 @@ FOREIGN = {
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+def everything() -> list[Object]:
     """The production overlay with all components at once, beside what is installed before it."""
-    overlay = production_with(tmp_path_factory.mktemp("all"), ALL_AT_ONCE)
+    overlay = production_with(*ALL_AT_ONCE)
     return [*rendered("namespace"), *rendered("crd"), *rendered("metacontroller"), *overlay]
 
 
 def validate(item: Object) -> None:
     """Hold an object against the strict schemas of the newest three Kubernetes minors."""
+    _validate(json.dumps(item, sort_keys=True))
+
+
+@functools.cache
+def _validate(text: str) -> None:
+    item: Object = json.loads(text)
     if item["kind"] in FOREIGN:
         assert item.keys() == {"apiVersion", "kind", "metadata"} | FOREIGN[item["kind"]], title(item)
         return
@@ -99,10 +106,10 @@ def test_every_directory_builds_and_every_object_fits_the_newest_three_kubernete
 
 @pytest.mark.parametrize(("component", "switched_on"), ALONE, ids=[name for name, _ in ALONE])
 def test_each_component_changes_the_production_overlay_into_valid_objects(
-    component: str, switched_on: list[str], tmp_path: Path
+    component: str, switched_on: list[str]
 ) -> None:
-    before = production_with(tmp_path / "before", switched_on[:-1])
-    after = production_with(tmp_path / "after", switched_on)
+    before = production_with(*switched_on[:-1])
+    after = production_with(*switched_on)
     assert before != after, f"{component} does nothing"
     for item in after:
         validate(item)
@@ -375,8 +382,8 @@ def test_priority_classes_that_pods_name_exist(everything: list[Object]) -> None
     assert made == {"userswarm-system", "userswarm-runtime"}
 
 
-def test_the_autoscaler_owns_the_number_of_replicas(tmp_path: Path) -> None:
-    objects = production_with(tmp_path, ["hpa"])
+def test_the_autoscaler_owns_the_number_of_replicas() -> None:
+    objects = production_with("hpa")
     assert "replicas" not in named(objects, "Deployment", "userswarm-webhook")["spec"]
     scaler = named(objects, "HorizontalPodAutoscaler", "userswarm-webhook")["spec"]
     assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "userswarm-webhook"}
@@ -474,8 +481,8 @@ def test_metacontroller_is_installed_without_its_star() -> None:
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    objects = production_with(tmp_path_factory.mktemp("sharding"), ["sharding"])
+def shards() -> list[Object]:
+    objects = production_with("sharding")
     return of_kind(objects, "CompositeController")
 
 
@@ -678,8 +685,8 @@ def test_the_limit_range_allows_what_the_admission_policy_allows() -> None:
 
 
 @pytest.fixture(scope="module")
-def monitoring(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    return production_with(tmp_path_factory.mktemp("monitoring"), ["prometheus"])
+def monitoring() -> list[Object]:
+    return production_with("prometheus")
 
 
 def exported() -> dict[str, set[str]]:
@@ -760,7 +767,7 @@ def test_the_dashboard_can_be_imported() -> None:
 
 @pytest.mark.parametrize("components", [["reaper-url"], ["reaper-postgres"], ["reaper-url", "reaper-claims"]])
 def test_the_reaper_is_called_as_it_wants_to_be(components: list[str], tmp_path: Path) -> None:
-    job = named(production_with(tmp_path, components), "CronJob", "userswarm-reaper")["spec"]
+    job = named(production_with(*components), "CronJob", "userswarm-reaper")["spec"]
     spec = job["jobTemplate"]["spec"]["template"]["spec"]
     container = spec["containers"][0]
     environ = environment(spec)

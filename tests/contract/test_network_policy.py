@@ -269,8 +269,8 @@ def test_the_webhook_calls_nobody(cluster: Cluster) -> None:
             assert not cluster.connects(webhook(), target, port)
 
 
-def test_the_reaper_reaches_the_api_server_and_the_source_of_owners(tmp_path_factory: pytest.TempPathFactory) -> None:
-    by_url = Cluster(production_with(tmp_path_factory.mktemp("url"), ["reaper-url"]))
+def test_the_reaper_reaches_the_api_server_and_the_source_of_owners() -> None:
+    by_url = Cluster(production_with("reaper-url"))
     assert by_url.connects(reaper(), API_SERVER, 443)
     assert by_url.connects(reaper(), Address("10.0.0.2"), 6443)
     assert by_url.connects(reaper(), DNS, 53, "UDP")
@@ -278,14 +278,14 @@ def test_the_reaper_reaches_the_api_server_and_the_source_of_owners(tmp_path_fac
     assert not by_url.connects(reaper(), RUNTIME, PORT)
     assert not by_url.connects(reaper(), webhook(), 8080)
     assert not by_url.connects(METACONTROLLER, reaper(), 8080)
-    by_dsn = Cluster(production_with(tmp_path_factory.mktemp("dsn"), ["reaper-postgres"]))
+    by_dsn = Cluster(production_with("reaper-postgres"))
     assert by_dsn.connects(reaper(), Address("10.0.0.9"), 5432)
     assert not by_dsn.connects(reaper(), BACKEND, 8000)
 
 
-def test_node_local_dns_opens_its_address_and_no_other(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_node_local_dns_opens_its_address_and_no_other() -> None:
     assert "nodelocal-dns" in offered_components()
-    cluster = Cluster(production_with(tmp_path_factory.mktemp("dns"), ["nodelocal-dns"]))
+    cluster = Cluster(production_with("nodelocal-dns"))
     for source in (RUNTIME, SMOKE_TEST):
         assert cluster.connects(source, Address("169.254.20.10"), 53, "UDP")
         assert not cluster.connects(source, Address("169.254.20.10"), 80)

@@ -38,9 +38,9 @@ def group_of(api_version: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+def everything() -> list[Object]:
     components = [name for name in offered_components() if name != "reaper-postgres"]
-    return production_with(tmp_path_factory.mktemp("all"), components)
+    return production_with(*components)
 
 
 def roles(objects: list[Object]) -> list[Object]:
