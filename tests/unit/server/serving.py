@@ -16,6 +16,7 @@ from flask import Flask
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from userswarm.k8s import CHILD_KINDS
 from userswarm.server.app import EXTENSION, create_app
 from userswarm.server.balance import Balance
 from userswarm.server.calls import Hook
@@ -47,6 +48,16 @@ def hook_request(status: Mapping[str, Any] | None = None, **parent: Any) -> dict
         "children": {"ConfigMap.v1": {"ns/c": {"metadata": {"name": "c", "namespace": "ns"}}}},
         "related": {},
         "finalizing": False,
+    }
+
+
+def first_request() -> dict[str, Any]:
+    """Return the request that Metacontroller sends for a swarm that is new: good enough for the real hooks."""
+    rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in CHILD_KINDS]
+    return {
+        **hook_request(),
+        "controller": {"spec": {"childResources": rules}},
+        "children": {kind.group: {} for kind in CHILD_KINDS},
     }
 
 

@@ -43,7 +43,7 @@ def test_brackets_within_texts_are_no_depth() -> None:
 
 @pytest.mark.parametrize("field", ["children", "related"])
 def test_the_object_limit_counts_all_groups_together(field: str) -> None:
-    groups = {"A.v1": {str(number): {} for number in range(3)}, "B.v1": {"b": {}}}
+    groups: dict[str, Any] = {"A.v1": {str(number): {} for number in range(3)}, "B.v1": {"b": {}}}
 
     check_objects({field: groups}, 4)
     with pytest.raises(Refused, match=f"{field}: 4 objects, at most 3") as caught:
