@@ -142,6 +142,8 @@ def verify_services(identity: Identity, observation: Observation) -> Verdict:
     if not observation.relates(ENDPOINT_SLICE):
         return Verdict(True, "Present", f"{where} is there")
     pod = observation.related(POD, identity.namespace, identity.pod)
+    if pod is None and observation.relates(POD):
+        return Verdict(False, ENDPOINT_NOT_READY, f"{where} has no Pod {identity.pod} to lead to")
     if any(_leads_to(endpoints, identity, pod) for endpoints in observation.all_related(ENDPOINT_SLICE)):
         return Verdict(True, "Ready", f"{where} leads to the Pod")
     return Verdict(False, ENDPOINT_NOT_READY, f"{where} has no ready endpoint that is Pod {identity.pod}")

@@ -1,0 +1,410 @@
+"""`status.verified`, clause by clause: each test breaks one thing of a verified swarm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import scenes
+from scenes import Json, Scene, condition
+from userswarm.k8s import CLAIM, CONFIG_MAP, ENDPOINT_SLICE, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
+
+GONE = {"deletionTimestamp": "2026-11-20T11:59:59Z"}
+NAME = "swarm-workspace-a"
+
+
+def stateful_set(scene: Scene) -> Json:
+    return scene.child(STATEFUL_SET)
+
+
+def status(**fields: object) -> Callable[[Scene], None]:
+    def change(scene: Scene) -> None:
+        stateful_set(scene)["status"] |= fields
+
+    return change
+
+
+def without(field: str) -> Callable[[Scene], None]:
+    def change(scene: Scene) -> None:
+        del stateful_set(scene)["status"][field]
+
+    return change
+
+
+def _edit(scene: Scene, **spec: object) -> None:
+    scene.parent["spec"] |= spec
+    scene.parent["metadata"]["generation"] += 1
+
+
+def _old_template(scene: Scene) -> None:
+    stateful_set(scene)["spec"]["template"]["metadata"]["annotations"]["crawbl.ai/checksum"] = "0" * 64
+
+
+def _no_annotations(scene: Scene) -> None:
+    del stateful_set(scene)["spec"]["template"]["metadata"]["annotations"]
+
+
+def _slices(change: Callable[[Json, Json], None]) -> Callable[[Scene], None]:
+    def apply(scene: Scene) -> None:
+        (endpoints,) = scene.related[ENDPOINT_SLICE.group].values()
+        change(endpoints, endpoints["endpoints"][0])
+
+    return apply
+
+
+def _no_pod(scene: Scene) -> None:
+    scene.related[POD.group].clear()
+
+
+def _other_pod(scene: Scene) -> None:
+    scene.pod["metadata"]["uid"] = "uid-pod-2"
+
+
+def _forget_test(scene: Scene) -> None:
+    del scene.parent["status"]["verifiedChecksum"]
+
+
+def _other_test(scene: Scene) -> None:
+    scene.parent["status"]["verifiedChecksum"] = "0" * 64
+
+
+def _marked(*where: object) -> Callable[[Scene], None]:
+    kind, name = where if len(where) == 2 else (where[0], None)
+
+    def change(scene: Scene) -> None:
+        scene.child(kind, name)["metadata"].update(GONE)  # type: ignore[arg-type]
+
+    return change
+
+
+def _dropped(*where: object) -> Callable[[Scene], None]:
+    kind, name = where if len(where) == 2 else (where[0], None)
+
+    def change(scene: Scene) -> None:
+        scene.drop(kind, name)  # type: ignore[arg-type]
+
+    return change
+
+
+def _claim(change: Callable[[Json], None]) -> Callable[[Scene], None]:
+    return lambda scene: change(scene.child(CLAIM))
+
+
+CLAUSES: dict[str, tuple[Callable[[Scene], None], str, str, str]] = {
+    # not deleting, suspended or invalid
+    "deleting": (lambda scene: scene.parent["metadata"].update(GONE) or None, "Verified", "Terminating", "deleted"),
+    "suspended": (lambda scene: _edit(scene, suspend=True), "Verified", "Suspended", "spec.suspend is true"),
+    "invalid": (
+        lambda scene: _edit(scene, config={"tomlOverrides": "BAD"}),
+        "SpecValid",
+        "InvalidSpec",
+        "spec.config.tomlOverrides",
+    ),
+    # every desired child observed and owned
+    "no ServiceAccount": (
+        _dropped(SERVICE_ACCOUNT),
+        "WorkloadReady",
+        "ChildMissing",
+        f"ServiceAccount userswarms/{NAME}",
+    ),
+    "no ConfigMap": (_dropped(CONFIG_MAP), "WorkloadReady", "ChildMissing", f"ConfigMap userswarms/{NAME}-config"),
+    "no claim": (_dropped(CLAIM), "StorageReady", "ChildMissing", f"PersistentVolumeClaim userswarms/{NAME}-data"),
+    "no Service": (_dropped(SERVICE, NAME), "ServiceReady", "ChildMissing", f"Service userswarms/{NAME} "),
+    "no headless Service": (
+        _dropped(SERVICE, f"{NAME}-headless"),
+        "ServiceReady",
+        "ChildMissing",
+        f"Service userswarms/{NAME}-headless",
+    ),
+    "no StatefulSet": (_dropped(STATEFUL_SET), "WorkloadReady", "ChildMissing", f"StatefulSet userswarms/{NAME}"),
+    "ServiceAccount deleted": (_marked(SERVICE_ACCOUNT), "WorkloadReady", "Terminating", "ServiceAccount"),
+    "ConfigMap deleted": (_marked(CONFIG_MAP), "WorkloadReady", "Terminating", "ConfigMap"),
+    "claim deleted": (_marked(CLAIM), "StorageReady", "Terminating", "save what is needed"),
+    "Service deleted": (_marked(SERVICE, NAME), "ServiceReady", "Terminating", "will be made again"),
+    "headless Service deleted": (_marked(SERVICE, f"{NAME}-headless"), "ServiceReady", "Terminating", "headless"),
+    "StatefulSet deleted": (_marked(STATEFUL_SET), "WorkloadReady", "RolloutInProgress", "is being deleted"),
+    # the StatefulSet's counts and revisions, a missing field being 0
+    "generation not seen": (
+        lambda scene: stateful_set(scene)["metadata"].update(generation=2) or None,
+        "WorkloadReady",
+        "RolloutInProgress",
+        "has not seen the latest template",
+    ),
+    "observedGeneration missing": (without("observedGeneration"), "WorkloadReady", "RolloutInProgress", "not seen"),
+    "another revision rolls out": (status(updateRevision="x"), "WorkloadReady", "RolloutInProgress", "latest revision"),
+    "currentRevision missing": (without("currentRevision"), "WorkloadReady", "RolloutInProgress", "latest revision"),
+    "updateRevision missing": (without("updateRevision"), "WorkloadReady", "RolloutInProgress", "latest revision"),
+    "both revisions missing": (
+        lambda scene: [without("currentRevision")(scene), without("updateRevision")(scene)] and None,
+        "WorkloadReady",
+        "RolloutInProgress",
+        "latest revision",
+    ),
+    "updatedReplicas 0": (status(updatedReplicas=0), "WorkloadReady", "RolloutInProgress", "updatedReplicas is 0"),
+    "updatedReplicas missing": (
+        without("updatedReplicas"),
+        "WorkloadReady",
+        "RolloutInProgress",
+        "updatedReplicas is 0",
+    ),
+    "updatedReplicas 2": (status(updatedReplicas=2), "WorkloadReady", "RolloutInProgress", "updatedReplicas is 2"),
+    "readyReplicas 0": (status(readyReplicas=0), "WorkloadReady", "RolloutInProgress", "readyReplicas is 0, not 1"),
+    "readyReplicas missing": (without("readyReplicas"), "WorkloadReady", "RolloutInProgress", "readyReplicas is 0"),
+    "readyReplicas 2": (status(readyReplicas=2), "WorkloadReady", "RolloutInProgress", "readyReplicas is 2"),
+    "no status at all": (
+        lambda scene: stateful_set(scene).pop("status") and None,
+        "WorkloadReady",
+        "RolloutInProgress",
+        "has not seen",
+    ),
+    # the template carries the checksum wanted now
+    "an old template": (_old_template, "WorkloadReady", "RolloutInProgress", "not yet the one wanted now"),
+    "a template without checksum": (
+        _no_annotations,
+        "WorkloadReady",
+        "RolloutInProgress",
+        "not yet the one wanted now",
+    ),
+    # the claim Bound and large enough
+    "claim pending": (
+        _claim(lambda claim: claim["status"].update(phase="Pending")),
+        "StorageReady",
+        "ClaimPending",
+        "is Pending, not Bound",
+    ),
+    "claim lost": (
+        _claim(lambda claim: claim["status"].update(phase="Lost")),
+        "StorageReady",
+        "ClaimPending",
+        "is Lost, not Bound",
+    ),
+    "claim without status": (_claim(lambda claim: claim.pop("status")), "StorageReady", "ClaimPending", "is Pending"),
+    "claim too small": (
+        _claim(lambda claim: claim["status"]["capacity"].update(storage="2047Mi")),
+        "StorageReady",
+        "ClaimResizing",
+        "has 2047Mi of 2Gi: waiting for the volume to grow",
+    ),
+    "claim without capacity": (
+        _claim(lambda claim: claim["status"].pop("capacity")),
+        "StorageReady",
+        "ClaimResizing",
+        "has 0 of 2Gi",
+    ),
+    # a ready endpoint that is this pod
+    "no endpoints": (
+        _slices(lambda endpoints, _: endpoints.pop("endpoints")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "has no ready endpoint that is Pod",
+    ),
+    "endpoints null": (
+        _slices(lambda endpoints, _: endpoints.update(endpoints=None)),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "no slice": (
+        lambda scene: scene.related[ENDPOINT_SLICE.group].clear(),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "the slice of another Service": (
+        _slices(lambda endpoints, _: endpoints["metadata"].update(labels={"kubernetes.io/service-name": "other"})),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "a slice without labels": (
+        _slices(lambda endpoints, _: endpoints["metadata"].pop("labels")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "a slice of another namespace": (
+        _slices(lambda endpoints, _: endpoints["metadata"].update(namespace="other")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "endpoint not ready": (
+        _slices(lambda _, endpoint: endpoint["conditions"].update(ready=False)),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "endpoint of another Pod": (
+        _slices(lambda _, endpoint: endpoint["targetRef"].update(name="other-0")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "endpoint of no Pod": (
+        _slices(lambda _, endpoint: endpoint.pop("targetRef")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "endpoint of a Node": (
+        _slices(lambda _, endpoint: endpoint["targetRef"].update(kind="Node")),
+        "ServiceReady",
+        "EndpointNotReady",
+        "no ready endpoint",
+    ),
+    "endpoint of an earlier Pod": (_other_pod, "ServiceReady", "EndpointNotReady", "no ready endpoint"),
+    "endpoint of a Pod that is gone": (_no_pod, "ServiceReady", "EndpointNotReady", "has no Pod"),
+    # the smoke test passed for the current checksum
+    "no test recorded": (_forget_test, "Verified", "SmokeTestRunning", "attempt 1 of 5"),
+    "a test of another checksum": (_other_test, "Verified", "SmokeTestRunning", "attempt 1 of 5"),
+    # a new spec, while the old Pod is still ready
+    "new image": (
+        lambda scene: _edit(scene, runtime={"image": "other:1"}),
+        "WorkloadReady",
+        "RolloutInProgress",
+        "not yet the one wanted now",
+    ),
+    "new configuration": (
+        lambda scene: _edit(scene, config={"defaultModel": "m"}),
+        "WorkloadReady",
+        "RolloutInProgress",
+        "the new configuration is stored first",
+    ),
+    "new file": (
+        lambda scene: _edit(scene, config={"files": {"SOUL.md": "kind"}}),
+        "WorkloadReady",
+        "RolloutInProgress",
+        "not yet the one wanted now",
+    ),
+    "larger volume": (
+        lambda scene: _edit(scene, storage={"size": "3Gi"}),
+        "StorageReady",
+        "ClaimResizing",
+        "2Gi of 3Gi",
+    ),
+}
+
+STAGES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady")
+
+
+def test_all_clauses_together_are_verified() -> None:
+    response = scenes.verified().sync()
+
+    assert response["status"]["verified"] is True
+    assert response["status"]["phase"] == "Ready"
+    assert [each["status"] for each in response["status"]["conditions"]] == ["True"] * 6
+    assert "resyncAfterSeconds" not in response
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_one_broken_clause_makes_verified_false_at_once_and_is_named(clause: str) -> None:
+    change, stage, reason, message = CLAUSES[clause]
+    scene = scenes.verified()
+    change(scene)
+
+    response = scene.sync()
+
+    assert response["status"]["verified"] is False
+    assert condition(response, "Ready")["status"] == "False"
+    assert condition(response, "Verified")["status"] == "False"
+    assert condition(response, stage)["reason"] == reason
+    assert message in condition(response, stage)["message"]
+    assert condition(response, "Verified")["reason"] == reason
+    # Only that clause fails: every other stage is as good as before.
+    others = [each for each in STAGES if each != stage and condition(response, each)["status"] != "True"]
+    assert others == {"no StatefulSet": []}.get(clause, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda scene: scene.related.clear(), id="nothing related"),
+        pytest.param(lambda scene: scene.related.pop(ENDPOINT_SLICE.group), id="no EndpointSlices"),
+        pytest.param(lambda scene: scene.related.pop(POD.group), id="no Pods"),
+        pytest.param(lambda scene: scene.related.pop(CLAIM.group), id="no claims"),
+    ],
+)
+def test_without_related_objects_the_children_alone_are_enough(change: Callable[[Scene], None]) -> None:
+    scene = scenes.verified()
+    change(scene)
+    assert scene.sync()["status"]["verified"] is True
+
+
+def test_a_ready_endpoint_is_one_that_does_not_say_otherwise() -> None:
+    scene = scenes.verified()
+    (endpoints,) = scene.related[ENDPOINT_SLICE.group].values()
+    del endpoints["endpoints"][0]["conditions"]
+    assert scene.sync()["status"]["verified"] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda metadata: metadata.update(labels={"team": "a", "crawbl.ai/keep": "true"}),
+        lambda metadata: metadata.update(annotations={"note": "x"}),
+        lambda metadata: metadata.update(annotations={"crawbl.ai/retry-verification": "again"}),
+        lambda metadata: metadata.update(resourceVersion="7", managedFields=[{}]),
+    ],
+)
+def test_labels_and_annotations_of_the_parent_roll_nothing_and_test_nothing(change: Callable[[Json], None]) -> None:
+    scene = scenes.verified()
+    before = scene.sync()
+    change(scene.parent["metadata"])
+
+    assert scene.sync() == before
+    assert not scenes.children_of(before, JOB)
+
+
+def test_a_blip_needs_no_new_smoke_test() -> None:
+    scene = scenes.verified()
+    stateful_set(scene)["status"]["readyReplicas"] = 0
+    down = scenes.step(scene)
+    assert down["status"]["verified"] is False
+    assert down["status"]["readyReplicas"] == 0
+    assert not scenes.children_of(down, JOB)
+
+    stateful_set(scene)["status"]["readyReplicas"] = 1
+    up = scenes.step(scene)
+    assert up["status"]["verified"] is True
+    assert up["status"]["verifiedAt"] == "2026-11-20T11:59:30Z"
+    assert not scenes.children_of(up, JOB)
+
+
+def test_going_back_to_the_verified_spec_needs_no_new_smoke_test() -> None:
+    scene = scenes.verified()
+    before = dict(scene.parent["spec"])
+    _edit(scene, runtime={"image": "broken:1"})
+    assert scenes.step(scene)["status"]["verified"] is False
+
+    scene.parent["spec"] = before
+    scene.parent["metadata"]["generation"] += 1
+    response = scenes.step(scene)
+    assert response["status"]["verified"] is True
+    assert response["status"]["verifiedGeneration"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "stage"),
+    [
+        (STATEFUL_SET, NAME, "WorkloadReady"),
+        (SERVICE, f"{NAME}-headless", "ServiceReady"),
+        (CONFIG_MAP, f"{NAME}-config", "WorkloadReady"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("owners", "told"),
+    [([{"kind": "Release", "name": "other", "uid": "u"}], "belongs to Release other"), ([], "nobody we know of")],
+)
+def test_a_foreign_object_under_a_childs_name_is_a_name_conflict_where_it_can_be_seen(
+    kind: scenes.Kind, name: str, stage: str, owners: list[Json], told: str
+) -> None:
+    scene = scenes.verified()
+    foreign = scene.child(kind, name)
+    scene.drop(kind, name)
+    foreign["metadata"]["ownerReferences"] = owners
+    scene.relate(foreign)
+
+    found = condition(scene.sync(), stage)
+    assert found["reason"] == "NameConflict"
+    assert told in found["message"]
