@@ -192,7 +192,7 @@ def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], ob
             return f"waiting for the earlier Pod {identity.pod} to be gone"
         return ""
     config = observation.child(CONFIG_MAP, identity.namespace, identity.config_map)
-    stale = config is not None and config.get("data") != standing[CONFIG_MAP.kind, identity.config_map]["data"]
+    stale = config is not None and not _is_stored(standing[CONFIG_MAP.kind, identity.config_map]["data"], config)
     applied = last_applied(current) if stale else None
     if applied is not None:
         # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
@@ -200,6 +200,17 @@ def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], ob
         standing[key] = applied
         return "the new configuration is stored first"
     return ""
+
+
+def _is_stored(files: dict[str, str], config: Observed) -> bool:
+    """Tell whether a ConfigMap holds these files, and none that we have taken out.
+
+    A key that somebody else added stays, for Metacontroller removes only what a hook once returned.
+    """
+    stored = config.get("data") or {}
+    if stored == files:
+        return True
+    return files.items() <= stored.items() and (last_applied(config) or {}).get("data") == files
 
 
 def _unsafe_claim(identity: Identity, observation: Observation) -> str:
