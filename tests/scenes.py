@@ -11,6 +11,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from userswarm.customize import customize
 from userswarm.finalize import finalize
 from userswarm.k8s import CHILD_KINDS, CLAIM, ENDPOINT_SLICE, JOB, POD, SERVICE, STATEFUL_SET, Kind
 from userswarm.settings import Settings
@@ -278,3 +279,7 @@ def children_of(response: Json, kind: Kind) -> list[Json]:
 
 def main_service(scene: Scene) -> Json:
     return scene.child(SERVICE, scene.parent["status"]["serviceName"])
+
+
+def customized(scene: Scene) -> Json:
+    return customize({"parent": copy.deepcopy(scene.parent)}, scene.settings, scene.now)

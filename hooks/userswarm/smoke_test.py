@@ -32,7 +32,8 @@ class Trial:
     """Where the smoke test stands.
 
     `attempt` is the number of the Job that shall be there, None for no Job. `passed_at` is when a Job that is not
-    recorded yet completed. `due_in` is how many seconds the next attempt has to wait.
+    recorded yet completed. `due_in` is how many seconds the next attempt has to wait. `asked` tells that the Job of
+    `attempt` is not there yet.
     """
 
     verdict: Verdict
@@ -40,6 +41,7 @@ class Trial:
     passed_at: str | None = None
     due_in: float | None = None
     failed_for_good: bool = False
+    asked: bool = False
 
 
 def judge_recorded(checksum: str, status: Mapping[str, Any]) -> Trial | None:
@@ -62,7 +64,7 @@ def judge_attempts(
     if job is None:
         if blocked is not None:
             return Trial(Verdict(False, WAITING, f"waiting for: {blocked.message}"))
-        return Trial(Verdict(False, RUNNING, f"attempt 1 of {attempts} starts"), attempt=1)
+        return Trial(_starts(identity, series, 1, attempts, ""), attempt=1, asked=True)
     passed, failed = _condition(job, "Complete"), _condition(job, "Failed")
     if passed is not None:
         at = job["status"].get("completionTime") or passed.get("lastTransitionTime")
@@ -76,13 +78,20 @@ def judge_attempts(
             False, FAILED, f"{told}; to try again change the spec, or the annotation crawbl.ai/retry-verification"
         )
         return Trial(verdict, attempt=number, failed_for_good=True)
-    due = _time(failed.get("lastTransitionTime"), now) + timedelta(seconds=_pause(number))
-    if due > now:
+    due = _next_due(failed, number)
+    if due is not None and due > now:
         verdict = Verdict(False, FAILED, f"{told}; the next starts at {written_time(due)}")
         return Trial(verdict, attempt=number, due_in=(due - now).total_seconds())
     if blocked is not None:
         return Trial(Verdict(False, FAILED, f"{told}; the next waits for: {blocked.message}"), attempt=number)
-    return Trial(Verdict(False, RUNNING, f"attempt {number + 1} of {attempts} starts; {told}"), attempt=number + 1)
+    return Trial(_starts(identity, series, number + 1, attempts, f"; {told}"), attempt=number + 1, asked=True)
+
+
+def _starts(identity: Identity, series: str, attempt: int, attempts: int, told: str) -> Verdict:
+    name = f"{identity.namespace}/{identity.smoke_test(series, attempt)}"
+    return Verdict(
+        False, RUNNING, f"attempt {attempt} of {attempts} starts: Job {name} is asked for and not there yet{told}"
+    )
 
 
 def _latest(identity: Identity, series: str, attempts: int, observation: Observation) -> tuple[int, Observed | None]:
@@ -118,10 +127,14 @@ def _terminated(pod: Observed) -> Iterator[Mapping[str, Any]]:
         yield (container.get("state") or {}).get("terminated") or {}
 
 
+def _next_due(failed: Mapping[str, Any], attempt: int) -> datetime | None:
+    """Return when the pause after a failed attempt ends.
+
+    None, for at once, where its end is not dated: a time counted from now would be another one in every answer.
+    """
+    failed_at = read_time(failed.get("lastTransitionTime"))
+    return failed_at + timedelta(seconds=_pause(attempt)) if failed_at is not None else None
+
+
 def _pause(attempt: int) -> float:
     return float(min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE))
-
-
-def _time(text: object, now: datetime) -> datetime:
-    """Read a time that Kubernetes wrote; one that cannot be read counts as now, so that nothing hurries."""
-    return read_time(text) or now

@@ -96,8 +96,14 @@ def compute_status(
     before = _old_conditions(old)
     conditions = _conditions(verdicts, before, generation, now)
     stage = _stage(findings, blocking)
-    restarted = _restarted(stage, conditions, old, generation, now)
-    deadline = _deadline(stage, conditions, restarted, plan.settings.progress_deadline)
+    if stage == _LAST_STAGE:
+        restarted = begun = _asked_since(findings.trial, old, generation, now)
+    elif stage:
+        restarted = _restarted(stage, conditions, old, generation, now)
+        begun = max(restarted, _begun(stage, conditions))
+    else:
+        restarted = begun = ""
+    deadline = _deadline(begun, plan.settings.progress_deadline)
     overdue = deadline is not None and deadline <= now
     if overdue:
         message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
@@ -201,8 +207,6 @@ def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], 
     A stage begins when a condition changes, and the conditions tell when. Only a new spec for a swarm that was not
     ready changes none.
     """
-    if stage in ("", _LAST_STAGE):
-        return ""
     before = old.get("observedGeneration")
     restarted = old.get("stageSince")
     if type(before) is int and before != generation:
@@ -212,22 +216,30 @@ def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], 
     return restarted
 
 
+def _asked_since(trial: Trial, old: Mapping[str, Any], generation: int, now: datetime) -> str:
+    """Return since when a Job of the smoke test is asked for, or an empty text while it is there.
+
+    A test that runs has its own attempts and no deadline. A Job that cannot be made (no quota for it, say) changes
+    no condition, so this time is written down.
+    """
+    if not trial.asked:
+        return ""
+    since = old.get("stageSince")
+    if old.get("stage") == _LAST_STAGE and old.get("observedGeneration") == generation and read_time(since):
+        return str(since)
+    return written_time(now)
+
+
 def _begun(stage: str, conditions: list[Condition]) -> str:
     """Return when the conditions up to that of a stage last changed."""
-    times = []
-    for condition in conditions[1:]:
-        times.append(condition["lastTransitionTime"])
-        if condition["type"] == f"{stage}Ready":
-            break
-    return max(times)
+    kinds = [condition["type"] for condition in conditions]
+    return max(condition["lastTransitionTime"] for condition in conditions[1 : kinds.index(f"{stage}Ready") + 1])
 
 
-def _deadline(stage: str, conditions: list[Condition], restarted: str, seconds: int) -> datetime | None:
-    """Return when a stage has taken too long; the smoke test has its own attempts instead."""
-    if stage in ("", _LAST_STAGE):
-        return None
-    begun = read_time(max(restarted, _begun(stage, conditions)))
-    return begun + timedelta(seconds=seconds) if begun is not None else None
+def _deadline(begun: str, seconds: int) -> datetime | None:
+    """Return when what begun then has taken too long."""
+    since = read_time(begun)
+    return since + timedelta(seconds=seconds) if since is not None else None
 
 
 def _addresses(plan: Plan) -> Status:
