@@ -164,7 +164,8 @@ def test_a_failed_attempt_is_told_with_what_the_job_saw() -> None:
     told = condition(response, "Verified")
     assert told["reason"] == "SmokeTestFailed"
     assert told["message"] == (
-        "attempt 1 of 5 failed: BackoffLimitExceeded: Job has reached its limit; the next starts at 2026-11-20T12:00:10Z"
+        "attempt 1 of 5 failed: BackoffLimitExceeded: Job has reached its limit; "
+        "the next starts at 2026-11-20T12:00:10Z"
     )
     assert response["status"]["phase"] == "Verifying"
     assert response["status"]["verified"] is False

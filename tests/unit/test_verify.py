@@ -41,6 +41,11 @@ def _old_template(scene: Scene) -> None:
     stateful_set(scene)["spec"]["template"]["metadata"]["annotations"]["crawbl.ai/checksum"] = "0" * 64
 
 
+def _no_revisions(scene: Scene) -> None:
+    without("currentRevision")(scene)
+    without("updateRevision")(scene)
+
+
 def _no_annotations(scene: Scene) -> None:
     del stateful_set(scene)["spec"]["template"]["metadata"]["annotations"]
 
@@ -136,7 +141,7 @@ CLAUSES: dict[str, tuple[Callable[[Scene], None], str, str, str]] = {
     "currentRevision missing": (without("currentRevision"), "WorkloadReady", "RolloutInProgress", "latest revision"),
     "updateRevision missing": (without("updateRevision"), "WorkloadReady", "RolloutInProgress", "latest revision"),
     "both revisions missing": (
-        lambda scene: [without("currentRevision")(scene), without("updateRevision")(scene)] and None,
+        _no_revisions,
         "WorkloadReady",
         "RolloutInProgress",
         "latest revision",
