@@ -59,7 +59,9 @@ class Clock:
     def after(self, seconds: float, callback: Callable[[], None], *, background: bool = False) -> Timer:
         """Call `callback` when so many seconds have passed; never at once, even for 0."""
         self._order += 1
-        timer = Timer(self._elapsed + max(0, round(seconds * 1_000_000)), self._order, callback, background)
+        # Something is always later than nothing: else a remainder of a float would stop time.
+        delay = max(1, round(seconds * 1_000_000)) if seconds > 0 else 0
+        timer = Timer(self._elapsed + delay, self._order, callback, background)
         heapq.heappush(self._timers, timer)
         self._foreground += not background
         return timer

@@ -142,7 +142,7 @@ def _checks(schema: Observed, path: tuple[str, ...]) -> Iterator[_Check]:
     for name, part in schema.get("properties", {}).items():
         yield from _checks(part, (*path, name))
     for word in ("items", "additionalProperties"):
-        if any(_checks(schema.get(word, {}), path)):
+        if word in schema and any(_checks(schema[word], path)):
             raise SchemaError(f"{'.'.join(path)}.{word}: the dev cluster knows no CEL rules inside lists and maps")
 
 

@@ -1,0 +1,50 @@
+"""How controllers tell what happened: Kubernetes Events, with repeats counted instead of repeated."""
+
+from __future__ import annotations
+
+import hashlib
+
+from userswarm.devcluster.apiserver import ApiServer
+from userswarm.devcluster.errors import ApiError
+from userswarm.k8s import Observed
+
+
+def record_event(api: ApiServer, about: Observed, kind: str, reason: str, message: str, *, source: str) -> None:
+    """Record an event about an object; `kind` is Normal or Warning. What the server refuses is lost, as for real."""
+    metadata = about["metadata"]
+    # An event about something cluster-scoped goes to the namespace default.
+    namespace = metadata.get("namespace") or "default"
+    what = "\0".join((metadata["uid"], kind, reason, message, source))
+    name = f"{metadata['name'][:230]}.{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+    now = api.clock.timestamp()
+    seen = api.peek("v1", "Event", namespace, name)
+    try:
+        if seen is not None:
+            again = {"count": seen["count"] + 1, "lastTimestamp": now}
+            api.patch("v1", "Event", namespace, name, again, actor=source)
+            return
+        api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": {
+                    "apiVersion": about["apiVersion"],
+                    "kind": about["kind"],
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    **({"namespace": namespace} if metadata.get("namespace") else {}),
+                },
+                "type": kind,
+                "reason": reason,
+                "message": message[:1024],
+                "count": 1,
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "source": {"component": source},
+            },
+            actor=source,
+        )
+    except ApiError as error:
+        if error.code not in {403, 404}:
+            raise
