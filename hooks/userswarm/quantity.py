@@ -77,8 +77,8 @@ def compare(left: str | int, right: str | int) -> int:
 def _text(quantity: object) -> str:
     if isinstance(quantity, str):
         return quantity
-    if isinstance(quantity, int) and not isinstance(quantity, bool) and abs(quantity) < 10 ** (_LONGEST - 1):
-        return str(quantity)
+    if isinstance(quantity, int) and abs(quantity) < 10 ** (_LONGEST - 1):
+        return str(quantity)  # a bool's text is no quantity
     raise _wrong(quantity)
 
 
