@@ -7,13 +7,12 @@ CRD did not make. Each looks only at fields that the schema found nothing wrong 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from userswarm import quantity
-from userswarm.config_toml import FILE_NAME, render_config
+from userswarm.config_toml import FILE_NAME, find_toml_problem, render_config
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.isolation import Isolation, build_isolation, check_isolation, is_dedicated
 from userswarm.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
@@ -33,6 +32,11 @@ TMP_DIRECTORY = "/tmp"  # noqa: S108 - an emptyDir of the Pod's own
 TAKEN_DIRECTORIES = (CONFIG_DIRECTORY, TMP_DIRECTORY, "/dev", "/proc", "/sys", "/var/run/secrets")
 
 _AGENT_SLUG = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_QUALIFIED_NAME = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+_QUALIFIED = "it must be letters, digits, '-', '_' and '.', at most 63, after a domain and '/' if any: example.com/kind"
 _FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
@@ -158,6 +162,31 @@ def _check_namespace(spec: Manifest, settings: Settings) -> Iterator[Problem]:
         yield Problem("spec.placement.runtimeNamespace", f"{namespace!r} is not allowed here; allowed are {allowed}")
 
 
+def _check_node_selector(spec: Manifest, settings: Settings) -> Iterator[Problem]:
+    for name in spec["placement"].get("nodeSelector", {}):
+        if not _is_qualified_name(name):
+            yield Problem(f"spec.placement.nodeSelector[{name}]", f"{name!r} is no label's name; {_QUALIFIED}")
+
+
+def _check_tolerations(spec: Manifest, settings: Settings) -> Iterator[Problem]:
+    """Refuse what the apiserver refuses in a Pod: it would refuse the StatefulSet at every sync."""
+    for position, each in enumerate(spec["placement"].get("tolerations", ())):
+        where = f"spec.placement.tolerations[{position}]"
+        key, exists = each.get("key", ""), each.get("operator", "Equal") == "Exists"
+        if key and not _is_qualified_name(key):
+            yield Problem(f"{where}.key", f"{key!r} is no taint's name; {_QUALIFIED}")
+        if not key and not exists:
+            yield Problem(f"{where}.operator", "must be Exists where key is empty: that tolerates every taint")
+        if exists and each.get("value"):
+            yield Problem(f"{where}.value", f"{each['value']!r} is not compared by operator Exists; leave it out")
+        if "tolerationSeconds" in each and each.get("effect") != "NoExecute":
+            yield Problem(f"{where}.effect", "must be NoExecute where tolerationSeconds is set")
+
+
+def _is_qualified_name(name: str) -> bool:
+    return len(name.rpartition("/")[0]) <= 253 and _QUALIFIED_NAME.fullmatch(name) is not None
+
+
 def _check_image(spec: Manifest, settings: Settings) -> Iterator[Problem]:
     image, prefixes = _image(spec, settings), settings.allowed_image_prefixes
     if prefixes and not image.startswith(prefixes):
@@ -191,14 +220,9 @@ def _check_size(spec: Manifest, settings: Settings) -> Iterator[Problem]:
 
 
 def _check_overrides(spec: Manifest, settings: Settings) -> Iterator[Problem]:
-    try:
-        tomllib.loads(spec["config"].get("tomlOverrides", ""))
-    except tomllib.TOMLDecodeError as error:
-        yield Problem("spec.config.tomlOverrides", f"is not TOML: {error}; see https://toml.io/en/v1.0.0")
-    except RecursionError:
-        yield Problem(
-            "spec.config.tomlOverrides", "is nested too deeply; a runtime's configuration is a few levels deep"
-        )
+    problem = find_toml_problem(spec["config"].get("tomlOverrides", ""))
+    if problem:
+        yield Problem("spec.config.tomlOverrides", problem)
 
 
 def _check_agents(spec: Manifest, settings: Settings) -> Iterator[Problem]:
@@ -262,6 +286,8 @@ _Check = Callable[[Manifest, Settings], Iterator[Problem]]
 _CHECKS: tuple[tuple[str, _Check], ...] = (
     ("spec.placement.runtimeNamespace", _check_namespace),
     ("spec.placement.priorityClassName", _check_priority),
+    ("spec.placement.nodeSelector", _check_node_selector),
+    ("spec.placement.tolerations", _check_tolerations),
     ("spec.runtime.image", _check_image),
     ("spec.runtime.dataPath", _check_data_path),
     ("spec.runtime.resources", _check_resources),
