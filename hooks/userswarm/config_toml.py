@@ -5,6 +5,7 @@ The later layer has the last word, key by key; a table meets a table, anything e
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,15 @@ from typing import Any
 import tomli_w
 
 FILE_NAME = "config.toml"
+
+MAX_LEVELS = 32
+"""How deep a table may lie. Python parses, merges and writes tables by recursion, and a key of many parts in time that
+grows with the square of them: without a limit one user's text could hold up every other user's sync."""
+
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?>[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+){%d}""" % MAX_LEVELS,
+    re.ASCII,
+)
 
 
 def render_config(base: str, port: int, fields: Mapping[str, Any], overrides: str) -> str:
@@ -24,6 +34,27 @@ def render_config(base: str, port: int, fields: Mapping[str, Any], overrides: st
     for layer in (_built_in(port), tomllib.loads(base), _from_fields(fields), tomllib.loads(overrides)):
         _merge(config, layer)
     return tomli_w.dumps(config)
+
+
+def find_toml_problem(text: str) -> str:
+    """Say why a text cannot be merged into a configuration, in words for whoever wrote it; an empty text if it can."""
+    too_deep = f"is nested too deeply; a table may lie {MAX_LEVELS} levels deep at most"
+    if _LONG_KEY.search(text):
+        return too_deep
+    try:
+        config = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return f"is not TOML: {error}; see https://toml.io/en/v1.0.0"
+    except RecursionError:
+        return too_deep
+    return too_deep if _is_deeper(config, MAX_LEVELS) else ""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    members = value.values() if isinstance(value, dict) else value
+    return levels < 0 or any(_is_deeper(member, levels - 1) for member in members)
 
 
 def _built_in(port: int) -> dict[str, Any]:
