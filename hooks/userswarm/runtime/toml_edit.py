@@ -36,7 +36,7 @@ def same(one: Any, other: Any) -> bool:
 def _replace(text: str, live: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Put new values where old ones stand, and cut out what goes or has to move."""
     statements = scan(text)
-    pairs = {statement.path for statement in statements if statement.kind == "pair" and not statement.in_array}
+    pairs = {statement.path for statement in statements if not statement.is_header}
     values: dict[Path, str] = {}
     gone: dict[Path, str] = {}
     for path, value in _changes(live, wanted, pairs, ()):
@@ -52,17 +52,17 @@ def _replace(text: str, live: Mapping[str, Any], wanted: Mapping[str, Any]) -> s
         cut = next((prefix for prefix in prefixes(statement.path) if prefix in gone), None)
         if cut is not None:
             between = text[floor : statement.start]
-            if statement.kind != "pair":
+            if statement.is_header:
                 between = _without_blank_end(between)
             pieces += [text[done:floor], between]
             if statement.comment:
                 pieces.append(statement.comment + newline)
-            if statement.kind != "pair" and gone[cut]:
+            if statement.is_header and gone[cut]:
                 # Tables give way to tables where the first of them stood.
                 pieces.append(newline + gone[cut].replace("\n", newline))
                 gone[cut] = ""
             done = statement.end
-        elif statement.path in values and not statement.in_array:
+        elif statement.path in values:
             pieces += [text[done : statement.value.start], values[statement.path]]
             done = statement.value.stop
         floor = statement.end
@@ -135,24 +135,24 @@ class _Layout:
     def __init__(self, text: str) -> None:
         self.text = text
         self._statements = scan(text)
-        self._headers = [statement for statement in self._statements if statement.kind != "pair"]
+        self._headers = [statement for statement in self._statements if statement.is_header]
         self.leads: dict[int, int] = {}
         floor = 0
         for statement in self._statements:
-            if statement.kind != "pair":
+            if statement.is_header:
                 self.leads[statement.start] = self._above_comments(floor, statement.start)
             floor = statement.end
 
     def place_for_pairs(self, parent: Path) -> tuple[int, Path, str]:
         """Return where new keys of a table go, the section that they are in there, and its header if it has none."""
         depth = len(parent)
-        own = [statement for statement in self._statements if statement.section == parent and not statement.in_array]
+        own = [statement for statement in self._statements if statement.section == parent]
         if own:
             return own[-1].end, parent, ""
         dotted = [
             statement
             for statement in self._statements
-            if statement.path[:depth] == parent and len(statement.section) < depth and not statement.in_array
+            if statement.path[:depth] == parent and len(statement.section) < depth
         ]
         if dotted:
             return dotted[-1].end, dotted[-1].section, ""

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from userswarm.runtime.toml_write import Path
 
@@ -36,18 +36,16 @@ _WHOLE_STRING = re.compile(_STRING)
 class Statement:
     """One header, or one key with its value.
 
-    path: from the root; the elements of an array of tables share the path of the array.
+    path: from the root; what is in an array of tables has the path of the array in it, where no table can be.
     section: the path of the header above, for a header its own; () above the first.
-    in_array: the statement is, or is below, an element of an array of tables.
     start, end: from the start of its first line to behind its last.
     comment: what stands behind it on its last line, "" for nothing.
-    value: from where to where its value stands; empty for a header.
+    value: from where to where its value stands; the empty place behind a header.
     """
 
-    kind: Literal["pair", "table", "array"]
+    is_header: bool
     path: Path
     section: Path
-    in_array: bool
     start: int
     end: int
     comment: str
@@ -57,9 +55,7 @@ class Statement:
 def scan(text: str) -> list[Statement]:
     """Return the statements of a valid document, in order."""
     statements: list[Statement] = []
-    arrays: set[Path] = set()
     section: Path = ()
-    in_array = False
     end = 0
     while end < len(text):
         start = end
@@ -67,24 +63,22 @@ def scan(text: str) -> list[Statement]:
         if text[position : position + 1] in ("", "#", "\r", "\n"):
             end = _behind(_LINE, text, position)
             continue
-        kind: Literal["pair", "table", "array"] = "pair"
-        if text[position] == "[":
-            kind = "array" if text.startswith("[[", position) else "table"
+        is_header = text[position] == "["
+        if is_header:
             position = _behind(_HEADER_START, text, position)
         behind_key = _behind(_KEY, text, position)
         path = _parts(text[position:behind_key])
-        if kind == "pair":
-            path = (*section, *path)
-            value = slice(_behind(_EQUALS, text, behind_key), _value_end(text, _behind(_EQUALS, text, behind_key)))
-        else:
+        if is_header:
             section = path
-            if kind == "array":
-                arrays.add(section)
-            in_array = any(prefix in arrays for prefix in prefixes(section))
-            value = slice(_behind(_HEADER_END, text, behind_key), _behind(_HEADER_END, text, behind_key))
+            behind_header = _behind(_HEADER_END, text, behind_key)
+            value = slice(behind_header, behind_header)
+        else:
+            path = (*section, *path)
+            value_start = _behind(_EQUALS, text, behind_key)
+            value = slice(value_start, _value_end(text, value_start))
         end = _behind(_LINE, text, value.stop)
         comment = text[value.stop : end].strip(" \t\r\n")
-        statements.append(Statement(kind, path, section, in_array, start, end, comment, value))
+        statements.append(Statement(is_header, path, section, start, end, comment, value))
     return statements
 
 
