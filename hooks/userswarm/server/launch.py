@@ -16,7 +16,6 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIServer
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -30,6 +29,8 @@ from userswarm.server.worker import BufferingWorker
 from userswarm.settings import Settings
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from flask import Flask
 
 logger = logging.getLogger("userswarm.server")

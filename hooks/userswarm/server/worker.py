@@ -46,7 +46,7 @@ _MAX_CHUNK_LINE = 4096
 _MAX_HEAD = 65_536  # gunicorn's own limits on line and fields are lower, and answer better
 
 # How long a worker with more connections than another leaves a new one to that one.
-_GIVE_WAY = 0.001
+_GIVE_WAY = 0.005
 
 # How long a refused client may go on sending before it is cut off: closing at once would reset the connection,
 # and it might never read why.
@@ -219,13 +219,15 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             self._turn()
 
         self._front.stopping = True
-        linger_until = time.monotonic() + self.linger_when_stopping
-        while time.monotonic() < linger_until:
+        told = time.monotonic()
+        while time.monotonic() < told + self.linger_when_stopping:
             self._turn()
         self._stop_listening()
-        self._deaf_until = None
         for listener in self.sockets:
+            while self._accept(listener):  # who is in the queue already would be reset
+                pass
             listener.close()
+        self._deaf_until = None
         stop_at = time.monotonic() + self.cfg.graceful_timeout
         while self._close_idle() and time.monotonic() < stop_at:
             self._turn()
@@ -287,11 +289,12 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             for listener in self.sockets:
                 self._poller.unregister(listener)
 
-    def _accept(self, listener: Any) -> None:
+    def _accept(self, listener: Any) -> bool:
+        """Take a new client on, and tell whether there was one."""
         try:
             sock, peer = listener.accept()
         except OSError:  # another worker was faster, or the client is gone again
-            return
+            return False
         if len(self._connections) >= self.cfg.worker_connections:
             # Make room: who has been silent for longest, or was slowest to say what it wants, has to go.
             expendable = self._connections - self._arriving
@@ -306,13 +309,14 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             except (OSError, ValueError) as error:
                 self.log.debug("no TLS with %s: %s", peer, error)
                 sock.close()
-                return
+                return True
             connection.shaking_hands = True
         else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections.add(connection)
         self._poller.register(connection.sock, selectors.EVENT_READ, connection)
         self._serve(connection)
+        return True
 
     def _serve(self, connection: Connection) -> None:
         """Do what can be done for a connection without waiting."""

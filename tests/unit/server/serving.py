@@ -6,7 +6,8 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ def make_app(settings: Settings | None = None, hook: Hook = quiet_hook) -> Flask
     )
 
 
+def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
 class _App:
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -115,14 +124,18 @@ class RunningWorker:
 
     def stop(self) -> None:
         self.begin_to_stop()
-        self._thread.join(10)
+        self._thread.join(30)
         for end in self.worker.PIPE:
             os.close(end)
         self.worker.tmp.close()
         assert not self._thread.is_alive(), "the worker does not stop"
 
+    def wait_for_arriving(self, count: int) -> None:
+        """Wait until the heads of so many requests are in, their bodies not."""
+        eventually(lambda: len(self.worker._arriving) == count)
+
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=10)
+        return socket.create_connection(self.address, timeout=30)
 
 
 @contextlib.contextmanager

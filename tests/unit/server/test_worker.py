@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,17 @@ from typing import Any
 import orjson
 import pytest
 
-from unit.server.serving import Answer, head, hook_request, make_app, post, quiet_response, read_answer, running
+from unit.server.serving import (
+    Answer,
+    eventually,
+    head,
+    hook_request,
+    make_app,
+    post,
+    quiet_response,
+    read_answer,
+    running,
+)
 from userswarm.server.balance import Balance
 from userswarm.server.errors import Refused
 from userswarm.server.worker import _Chunks
@@ -82,7 +91,7 @@ def test_a_chunked_body_is_accepted(size: int) -> None:
         assert exchange(sock, message[:200] + message[200:]).json == quiet_response()
         half = len(message) // 2
         sock.sendall(message[:half])
-        time.sleep(0.05)
+        worker.wait_for_arriving(1)
         assert exchange(sock, message[half:] + PROBE).json == quiet_response()
         assert read_answer(sock).json == {"alive": True}
 
@@ -206,7 +215,7 @@ def test_a_client_without_a_token_is_refused_before_it_has_sent_its_body(tmp_pat
                 sock.sendall(b"more of it, which is thrown away")
         with worker.connect() as sock:
             sock.sendall(head("/sync", "Content-Length: 5", "Authorization: Bearer secret"))
-            time.sleep(0.05)
+            worker.wait_for_arriving(1)
             assert exchange(sock, b"{1234").code == 400
 
 
@@ -235,16 +244,16 @@ def test_requests_that_are_still_arriving_take_the_slots() -> None:
     with running(make_app(Settings(max_concurrent=1))) as worker:
         with worker.connect() as first, worker.connect() as second:
             first.sendall(CALL[:-1])
-            time.sleep(0.2)
+            worker.wait_for_arriving(1)
             answer = exchange(second, CALL)
             assert (answer.code, answer.headers["retry-after"]) == (429, "1")
             assert exchange(first, CALL[-1:]).code == 200
             assert exchange(second, CALL).code == 200
         with worker.connect() as gone:
             gone.sendall(CALL[:-1])
-            time.sleep(0.1)
+            worker.wait_for_arriving(1)
+        worker.wait_for_arriving(0)
         with worker.connect() as next_one:
-            time.sleep(0.1)
             assert exchange(next_one, CALL).code == 200
 
 
@@ -266,7 +275,7 @@ def test_a_client_that_takes_its_answer_slowly_gets_all_of_it_while_others_are_s
     call = post("/sync", orjson.dumps({"parent": {"metadata": {"name": "large"}}}))
     with running(make_app(hook=hook)) as worker, worker.connect() as slow, worker.connect() as other:
         slow.sendall(call + PROBE)
-        time.sleep(0.1)
+        eventually(lambda: any(connection.unsent for connection in worker.worker._connections))
         assert exchange(other, CALL).code == 200
         assert read_answer(slow).json == large
         assert read_answer(slow).json == {"alive": True}
@@ -300,11 +309,11 @@ def test_an_application_that_breaks_gets_its_client_a_500(
 
 def test_stopping_goes_in_order() -> None:
     with running(make_app()) as worker:
-        worker.worker.linger_when_stopping = 0.5
+        worker.worker.linger_when_stopping = 60.0
         idle, begun, probing = worker.connect(), worker.connect(), worker.connect()
         assert exchange(idle, CALL).code == 200
         begun.sendall(CALL[:-1])
-        time.sleep(0.1)
+        worker.wait_for_arriving(1)
 
         worker.begin_to_stop()
         answer = exchange(probing, PROBE.replace(b"healthz", b"readyz"))
@@ -312,8 +321,8 @@ def test_stopping_goes_in_order() -> None:
         with worker.connect() as late:
             answer = exchange(late, CALL)
             assert (answer.code, answer.headers["connection"]) == (200, "close")
+        worker.worker.linger_when_stopping = 0.0
         assert is_closed(idle), "an idle connection stays open while the worker stops"
-        time.sleep(0.2)
         with pytest.raises(ConnectionError):
             worker.connect()
         assert exchange(begun, CALL[-1:]).code == 200, "a request that had begun was dropped"
@@ -324,7 +333,7 @@ def test_stopping_goes_in_order() -> None:
 def test_a_stop_waits_no_longer_than_the_graceful_timeout() -> None:
     with running(make_app(), graceful_timeout=1) as worker, worker.connect() as begun:
         begun.sendall(CALL[:-1])
-        time.sleep(0.1)
+        worker.wait_for_arriving(1)
         worker.stop()
         assert is_closed(begun)
         worker.worker.PIPE = os.pipe()  # for the second stop, at the end of the block
