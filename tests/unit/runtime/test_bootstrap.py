@@ -329,8 +329,9 @@ def test_a_forged_record_of_files_deletes_nothing(pod: Pod, record: str) -> None
     (pod.volume / "victim").write_text("victim = 1\n")
     before = pod.tree()
     pod.render("victim = 1\n")
-    pod.start()
+    lines = pod.start()
 
+    assert [line for line in lines if "SOUL.md" not in line] == ["config.toml: unchanged"]
     after = pod.tree()
     before.pop(f".zeroclaw/{FILES_RECORD}")
     after.pop(f".zeroclaw/{FILES_RECORD}")
