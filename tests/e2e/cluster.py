@@ -1,0 +1,156 @@
+"""The cluster in KUBECONFIG, as far as the end-to-end tests look at it and touch it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from e2e.story import CHILD_KINDS, RUN_LABEL, Object, describe, finalizers_left, path_of
+from userswarm.backend.errors import ApiStatusError, ConflictError
+from userswarm.backend.transport import APPLY_PATCH, MERGE_PATCH, Transport, connect
+
+FIELD_MANAGER = "userswarm-e2e"
+NAMESPACE = "userswarms"
+SWARM_LABEL = "crawbl.ai/swarm"
+
+
+def connect_cluster(timeout: float) -> Cluster:
+    """Return the cluster in KUBECONFIG; raises ConfigurationError where there is none."""
+    return Cluster(Transport(connect()), timeout)
+
+
+class Cluster:
+    """Get, apply, patch, delete, and wait: `timeout` seconds for each thing that is awaited."""
+
+    def __init__(self, transport: Transport, timeout: float) -> None:
+        self._transport = transport
+        self._timeout = timeout
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Return an object, None where there is none."""
+        try:
+            return self._transport.request("GET", path_of(kind, namespace, name))
+        except ApiStatusError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def all(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+        """Return all objects of a kind, each with its kind, which lists leave out."""
+        query = {"labelSelector": selector} if selector else {}
+        found = self._transport.request("GET", path_of(kind, namespace), query=query)["items"]
+        return [{"kind": kind, **item} for item in found]
+
+    def apply(self, manifest: Object) -> Object:
+        """Server-side apply an object under this suite's own field manager."""
+        metadata = manifest["metadata"]
+        return self._transport.request(
+            "PATCH",
+            path_of(manifest["kind"], metadata.get("namespace", ""), metadata["name"]),
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=manifest,
+            content_type=APPLY_PATCH,
+        )
+
+    def patch(self, name: str, patch: Object) -> Object:
+        """Merge-patch a UserSwarm."""
+        return self._transport.request(
+            "PATCH",
+            path_of("UserSwarm", name=name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=patch,
+            content_type=MERGE_PATCH,
+        )
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Delete an object in the background; none is fine too."""
+        try:
+            self._transport.request(
+                "DELETE",
+                path_of(kind, namespace, name),
+                body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"},
+            )
+        except ApiStatusError as error:
+            if error.status != 404:
+                raise
+
+    def children(self, swarm: Object) -> list[Object]:
+        """Return what belongs to a swarm in the runtime namespace, by owner."""
+        uid = swarm["metadata"]["uid"]
+        return [
+            item
+            for kind in CHILD_KINDS
+            for item in self.all(kind, NAMESPACE, SWARM_LABEL)
+            if uid in [owner["uid"] for owner in item["metadata"].get("ownerReferences", [])]
+        ]
+
+    def pods(self, swarm: Object) -> list[Object]:
+        """Return the runtime's Pods of a swarm."""
+        name = swarm["metadata"]["name"]
+        return self.all("Pod", NAMESPACE, f"{SWARM_LABEL}={name},app.kubernetes.io/component=runtime")
+
+    def wait(self, name: str, what: str, holds: Callable[[Object], bool]) -> Object:
+        """Return the UserSwarm as soon as it is as awaited; fail with where it stands."""
+        found: Object | None = None
+
+        def look() -> bool:
+            nonlocal found
+            found = self.get("UserSwarm", name)
+            return found is not None and holds(found)
+
+        self.until(what, look, lambda: describe(found))
+        assert found is not None
+        return found
+
+    def wait_gone(self, kind: str, name: str, namespace: str = "") -> None:
+        """Wait until an object is away."""
+        self.until(f"{kind} {name} to go", lambda: self.get(kind, name, namespace) is None, lambda: "still there")
+
+    def wait_for_crd(self, name: str) -> None:
+        """Wait until the API server serves a kind."""
+
+        def established() -> bool:
+            crd = self.get("CustomResourceDefinition", name) or {}
+            conditions: list[Any] = crd.get("status", {}).get("conditions", [])
+            return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+        self.until(f"{name} to be established", established, lambda: "not established")
+
+    def until(self, what: str, holds: Callable[[], bool], state: Callable[[], str]) -> None:
+        """Look once a second until it holds."""
+        deadline = time.monotonic() + self._timeout
+        while not holds():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {self._timeout:.0f} s for {what}: {state()}")
+            time.sleep(1)
+
+    def remove_swarms(self, run: str) -> None:
+        """Remove a run's swarms and what they retained; break the glass where one hangs."""
+        for swarm in self.all("UserSwarm", selector=f"{RUN_LABEL}={run}"):
+            self.delete("UserSwarm", swarm["metadata"]["name"])
+        deadline = time.monotonic() + self._timeout
+        while left := self.all("UserSwarm", selector=f"{RUN_LABEL}={run}"):
+            if time.monotonic() > deadline:
+                for swarm in left:
+                    self._break_glass(swarm)
+                break
+            time.sleep(1)
+        for kind in ("StatefulSet", "Job", "Service", "ConfigMap", "ServiceAccount", "PersistentVolumeClaim"):
+            for item in self.all(kind, NAMESPACE, SWARM_LABEL):
+                if item["metadata"]["labels"][SWARM_LABEL].startswith(f"e2e-{run}-"):
+                    self.delete(kind, item["metadata"]["name"], NAMESPACE)
+
+    def _break_glass(self, swarm: Object) -> None:
+        try:
+            self.patch(swarm["metadata"]["name"], {"metadata": {"finalizers": finalizers_left(swarm)}})
+        except ConflictError:
+            pass
+        except ApiStatusError as error:
+            if error.status != 404:
+                raise

@@ -1,0 +1,102 @@
+"""A cluster to test against: opt-in by `-m e2e`, in KUBECONFIG, with Metacontroller installed.
+
+    pytest tests/e2e -m e2e                                               # the hooks are installed in the cluster
+    pytest tests/e2e -m e2e --e2e-webhook-url http://192.168.1.5:8080     # the hooks run on this machine
+
+With a URL the run brings a CompositeController of its own, which takes this run's swarms only. Each option has a
+variable of its name: E2E_WEBHOOK_URL, E2E_RUNTIME_IMAGE, E2E_RUNTIME_ARGS (a JSON list), E2E_TIMEOUT (seconds).
+Everything that is made has the run's prefix and is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from contract.rendered import MANIFESTS
+from e2e.cluster import Cluster, connect_cluster
+from e2e.story import (
+    E2E_LABEL,
+    RUN_LABEL,
+    RUNTIME_IMAGE,
+    RUNTIME_SCRIPT,
+    Object,
+    Run,
+    controller_for_run,
+    controllers_that_take,
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("e2e", "end-to-end tests against the cluster in KUBECONFIG")
+    for option, text in (
+        ("webhook-url", "where Metacontroller reaches the hooks; without it the installed ones are used"),
+        ("runtime-image", f"an image whose /health answers {{'status': 'ok'}}; without it {RUNTIME_IMAGE}"),
+        ("runtime-args", "its arguments, as a JSON list"),
+        ("timeout", "seconds that a swarm may take for each step; 300 if not given"),
+    ):
+        variable = "E2E_" + option.upper().replace("-", "_")
+        group.addoption(f"--e2e-{option}", default=os.environ.get(variable, ""), help=f"{text} [{variable}]")
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Run:
+    image = request.config.getoption("--e2e-runtime-image")
+    arguments = request.config.getoption("--e2e-runtime-args")
+    if image:
+        args = json.loads(arguments) if arguments else ["daemon"]
+    else:
+        image, args = RUNTIME_IMAGE, ["python", "-u", "-c", RUNTIME_SCRIPT]
+    return Run(uuid.uuid4().hex[:6], image, args)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    found = connect_cluster(float(request.config.getoption("--e2e-timeout") or 300))
+    yield found
+    found.close()
+
+
+def _load(relative: str) -> Object:
+    loaded: Object = yaml.safe_load((MANIFESTS / relative).read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def controller(request: pytest.FixtureRequest, cluster: Cluster, run: Run) -> Iterator[str]:
+    """The name of the CompositeController that takes this run's swarms, installed here where it has to be."""
+    made: list[Object] = []
+    for relative in ("namespace/userswarms.yaml", "crd/userswarms.crawbl.ai.yaml"):
+        manifest = _load(relative)
+        if cluster.get(manifest["kind"], name=manifest["metadata"]["name"]) is None:
+            made.append(cluster.apply(manifest))
+    cluster.wait_for_crd("userswarms.crawbl.ai")
+
+    url = request.config.getoption("--e2e-webhook-url")
+    labels = {RUN_LABEL: run.name, E2E_LABEL: "true"}
+    others = controllers_that_take(cluster.all("CompositeController"), labels)
+    if url:
+        assert not others, f"{', '.join(others)} would take this run's swarms too: leave --e2e-webhook-url out"
+        own = controller_for_run(_load("controller/compositecontroller.yaml"), run.name, url)
+        made.append(cluster.apply(own))
+        others = [own["metadata"]["name"]]
+    assert len(others) == 1, f"one CompositeController should take this run's swarms, not {others or 'none'}"
+    try:
+        yield others[0]
+    finally:
+        # The order of uninstalling: the swarms, then who finalizes them, then what they are made of.
+        cluster.remove_swarms(run.name)
+        for manifest in reversed(made):
+            cluster.delete(manifest["kind"], name=manifest["metadata"]["name"])
+
+
+@pytest.fixture
+def swarms(cluster: Cluster, controller: str, run: Run) -> Iterator[Cluster]:
+    """The cluster, with the swarms of the test removed after it."""
+    yield cluster
+    cluster.remove_swarms(run.name)
