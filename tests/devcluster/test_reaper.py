@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +18,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from unit.reaper import postgres
+from unit.reaper.backend import Backend, serve
 from unit.reaper.fakes import FakeSource, FakeTime, run
 from userswarm.backend.api import API_VERSION, KIND, RetryPolicy, UserSwarmApi, connect
 from userswarm.devcluster.apiserver import ApiServer
@@ -92,9 +99,9 @@ def test_orphans_are_deleted_and_the_rest_stays(cluster: Cluster) -> None:
     for workspace in ("a", "b", "gone"):
         cluster.add(workspace)
     cluster.add("kept", labels={"crawbl.ai/keep": ""})
-    time = a_day_later(cluster)
+    later = a_day_later(cluster)
     cluster.add("young")
-    outcome = run(cluster.reaper, FakeSource([{"a": "u", "b": "u"}]), time=time)
+    outcome = run(cluster.reaper, FakeSource([{"a": "u", "b": "u"}]), time=later)
 
     assert outcome.code is ExitCode.DONE
     assert outcome.decisions == {
@@ -110,8 +117,8 @@ def test_orphans_are_deleted_and_the_rest_stays(cluster: Cluster) -> None:
 
 def test_what_the_last_run_deleted_is_on_its_way_out_in_the_next(cluster: Cluster) -> None:
     cluster.add("gone")
-    time = a_day_later(cluster)
-    run(cluster.reaper, FakeSource([{"a": "u"}]), time=time)
+    later = a_day_later(cluster)
+    run(cluster.reaper, FakeSource([{"a": "u"}]), time=later)
     outcome = run(cluster.reaper, FakeSource([{"a": "u"}]), time=cluster.time())
 
     assert outcome.decisions == {"workspace-gone": ("left", "already-deleting")}
@@ -121,7 +128,7 @@ def test_what_the_last_run_deleted_is_on_its_way_out_in_the_next(cluster: Cluste
 def test_a_swarm_that_changes_after_it_was_listed_is_left(cluster: Cluster) -> None:
     for workspace in ("a", "changed", "z"):
         cluster.add(workspace)
-    time = a_day_later(cluster)
+    later = a_day_later(cluster)
 
     class Source(FakeSource):
         def read(self, now: datetime) -> Any:
@@ -130,7 +137,7 @@ def test_a_swarm_that_changes_after_it_was_listed_is_left(cluster: Cluster) -> N
                 cluster.touch("changed", labels={"crawbl.ai/keep": "true"})
             return owners
 
-    outcome = run(cluster.reaper, Source([{"b": "u"}]), time=time)
+    outcome = run(cluster.reaper, Source([{"b": "u"}]), time=later)
 
     assert outcome.code is ExitCode.DONE
     assert outcome.decisions == {
@@ -172,6 +179,16 @@ def test_a_delete_that_fails_does_not_stop_the_rest(cluster: Cluster, status: in
     assert outcome.code is ExitCode.SOME_FAILED
     assert outcome.summary["reasons"] == {"deleted": {"owner-gone": 2}, "failed": {"delete-failed": 1}}
     assert cluster.names == {"b"}
+
+
+def test_a_reaper_without_the_right_to_delete_has_tried_them_all(cluster: Cluster) -> None:
+    for number in range(5):
+        cluster.add(f"s{number}")
+    cluster.rest.faults.answer(403, times=4, method="DELETE")
+    outcome = run(cluster.reaper, FakeSource([{"x": "u"}]), ALL, time=a_day_later(cluster))
+
+    assert outcome.code is ExitCode.SOME_FAILED
+    assert outcome.summary["decisions"] == {"deleted": 1, "failed": 4}
 
 
 @pytest.mark.parametrize("fault", ["reset", "lose", "cut"])
@@ -254,9 +271,9 @@ def test_retained_claims_are_listed_and_never_deleted(cluster: Cluster) -> None:
     make_claim(cluster, "foreign", labels={"app": "database"})
     reference = {"apiVersion": API_VERSION, "kind": KIND, "name": "workspace-a", "uid": owner["metadata"]["uid"]}
     make_claim(cluster, "a", ownerReferences=[reference])
-    time = a_day_later(cluster)
+    later = a_day_later(cluster)
     make_claim(cluster, "lately")
-    outcome = run(cluster.reaper, FakeSource([{"a": "u"}]), Options(claim_max_age=timedelta(hours=12)), time=time)
+    outcome = run(cluster.reaper, FakeSource([{"a": "u"}]), Options(claim_max_age=timedelta(hours=12)), time=later)
     listed = [line for line in outcome.lines if line["kind"] == "retained-claim"]
 
     assert [(line["name"], line["swarm"], line["size"]) for line in listed] == [
@@ -278,10 +295,12 @@ def test_claims_that_may_not_be_listed_are_exit_code_1(cluster: Cluster) -> None
 # The command, with nothing replaced: its own clock, its own way to the cluster.
 
 
+def invoke(cluster: Cluster, *words: str) -> Result:
+    return CliRunner().invoke(reap, ["--kubeconfig", str(cluster.kubeconfig), "--confirm-after", "0s", *words])
+
+
 def command(cluster: Cluster, owners: Path, *words: str) -> Result:
-    return CliRunner().invoke(
-        reap, ["--kubeconfig", str(cluster.kubeconfig), "--owners-file", str(owners), "--confirm-after", "0s", *words]
-    )
+    return invoke(cluster, "--owners-file", str(owners), *words)
 
 
 def fill(cluster: Cluster, total: int, orphans: int, owners: Path) -> None:
@@ -347,3 +366,63 @@ def test_the_command_s_last_line_is_the_summary(cluster: Cluster, tmp_path: Path
     kinds = [json.loads(line)["kind"] for line in io.StringIO(command(cluster, tmp_path / "owners.json").stdout)]
 
     assert kinds == ["decision"] * 3 + ["summary"]
+
+
+def test_the_command_asks_the_backend(cluster: Cluster, tmp_path: Path) -> None:
+    fill(cluster, 30, 2, tmp_path / "owners.json")
+    owners = [
+        (entry["workspaceId"], entry["userId"])
+        for entry in json.loads((tmp_path / "owners.json").read_text())["owners"]
+    ]
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    with serve(Backend(owners, token="secret")) as backend:
+        words = ["--owners-url", backend.url, "--owners-token-file", str(token), "--owners-page-size", "10"]
+        result = invoke(cluster, *words)
+
+    assert result.exit_code == 0, result.output
+    assert len(backend.requests) == 6
+    assert cluster.names == {workspace for workspace, _ in owners}
+
+
+def test_the_command_asks_postgresql(cluster: Cluster, tmp_path: Path) -> None:
+    try:
+        postgres.find_binaries()
+    except postgres.MissingError as error:
+        pytest.skip(str(error))
+    cluster.add("00001", "7")
+    cluster.add("00002", "7")
+    cluster.api.clock.advance(86_400)
+    dsn = tmp_path / "dsn"
+    with postgres.start() as database:
+        dsn.write_text(database.dsn)
+        query = "SELECT '00001' AS workspace_id, 7 AS user_id"
+        result = invoke(cluster, "--owners-dsn-file", str(dsn), "--owners-query", query)
+
+    assert result.exit_code == 0, result.output
+    assert cluster.names == {"00001"}
+
+
+def test_a_command_that_gets_sigterm_while_it_waits_deletes_nothing_and_sums_up(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    owners = tmp_path / "owners.json"
+    fill(cluster, 3, 1, owners)
+    words = ["--kubeconfig", str(cluster.kubeconfig), "--owners-file", str(owners), "--confirm-after", "1h"]
+    program = "from userswarm.reaper.commands import reap; reap()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as running:
+        while not cluster.requests("GET") and running.poll() is None:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGTERM)
+        stdout, stderr = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.STOPPED, stderr
+    assert json.loads(stdout.splitlines()[-1])["result"] == "stopped"
+    assert "stopped before it was done" in stderr
+    assert len(cluster.names) == 3

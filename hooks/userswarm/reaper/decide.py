@@ -8,6 +8,7 @@ either read is not judged by it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,8 +120,15 @@ class _Reads:
 
     @classmethod
     def of(cls, first: Owners, second: Owners) -> _Reads:
-        spellings = frozenset(map(str.casefold, {*first.by_workspace, *second.by_workspace}))
+        ids = itertools.chain(first.by_workspace, second.by_workspace)
+        # Most ids are lower case as they are, and there may be a million of them.
+        spellings = frozenset(folded for given in ids if (folded := given.casefold()) != given)
         return cls(first, second, spellings, min(first.as_of, second.as_of))
+
+    def knows_as(self, workspace_id: str) -> bool:
+        """Tell whether a workspace is listed that differs from this one in upper and lower case at most."""
+        folded = workspace_id.casefold()
+        return folded in self.spellings or bool(self.users_of(folded))
 
     def users_of(self, workspace_id: str) -> set[str]:
         """Return whom the workspace is listed under: nobody, one user, or two while it changes hands."""
@@ -153,7 +161,7 @@ def _judge(swarm: Swarm, reads: _Reads, now: datetime, rules: Rules) -> tuple[Re
         return Reason.OWNER_ALIVE, "its workspace and user are listed"
     if users:
         return Reason.OWNER_MISMATCH, "its workspace is listed under another user: decide by hand whose it is"
-    if swarm.workspace_id.casefold() in reads.spellings:
+    if reads.knows_as(swarm.workspace_id):
         return Reason.OWNER_MISMATCH, "its workspace is listed in another spelling (upper and lower case)"
     if swarm.created + _TICK > reads.as_of:
         known = reads.as_of.isoformat(timespec="seconds")

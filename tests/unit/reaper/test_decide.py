@@ -12,7 +12,7 @@ from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.decide import Plan, Reason, Rules, Verdict, decide
 from userswarm.reaper.owners import Owners, OwnersError
 
-OTHERS = make_owners(w8="u8", w9="u9")
+OTHERS = make_owners(w8="u8", w9="u9", X7="u7", straße="u6")
 E2E = {"crawbl.ai/e2e": "true"}
 
 
@@ -43,6 +43,8 @@ def test_an_owner_alive_in_either_read_is_alive(first: dict[str, str], second: d
         (make_swarm(age=timedelta(hours=-3)), Reason.TOO_YOUNG),
         (make_swarm("w9", "u1"), Reason.OWNER_MISMATCH),
         (make_swarm("W9", "u9"), Reason.OWNER_MISMATCH),
+        (make_swarm("x7", "u7"), Reason.OWNER_MISMATCH),
+        (make_swarm("STRASSE", "u6"), Reason.OWNER_MISMATCH),
     ],
 )
 def test_whatever_is_in_doubt_stays(swarm: dict[str, Any], reason: Reason) -> None:

@@ -70,6 +70,13 @@ def test_the_list_is_as_old_as_the_transaction(database: server.Postgres) -> Non
     assert before <= as_of <= after
 
 
+def test_the_snapshot_of_the_list_is_taken_after_the_time_that_it_is_true_at(database: server.Postgres) -> None:
+    owners = read(database, "SELECT transaction_timestamp()::text AS workspace_id, 'u' AS user_id")
+    (taken,) = map(datetime.fromisoformat, owners.by_workspace)
+
+    assert owners.as_of < taken
+
+
 def test_the_list_is_never_younger_than_the_start_of_the_read(database: server.Postgres) -> None:
     early = datetime(2020, 1, 1, tzinfo=UTC)
 

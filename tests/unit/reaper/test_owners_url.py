@@ -126,7 +126,7 @@ FAULTS: dict[str, tuple[Callable[[int, Page], Page | Answer | None], str]] = {
     "a total that is none": (replaced(total="25"), "`total` is '25', not a whole number"),
     "a total of true": (replaced(total=True), "`total` is True"),
     "a total below zero": (replaced(total=-1), "`total` is -1"),
-    "a total beyond reason": (replaced(total=10**9), "more than 5000000"),
+    "a total beyond reason": (replaced(total=10**9), "more than 2000000"),
     "no total": (without("total"), "not an object with"),
     "no next": (without("next"), "not an object with"),
     "no owners": (without("owners"), "not an object with"),

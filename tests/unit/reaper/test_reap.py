@@ -276,6 +276,16 @@ def test_an_api_server_that_comes_back_in_between_is_asked_again() -> None:
     assert outcome.summary["decisions"] == {"deleted": 2, "failed": 4}
 
 
+def test_a_refusal_is_an_answer_too() -> None:
+    cluster = FakeCluster.of(*(make_swarm(f"s{number}") for number in range(6)))
+    cluster.refusals = {f"workspace-s{number}": UNREACHABLE for number in (0, 1, 3, 4)}
+    cluster.refusals["workspace-s2"] = ClusterError("403 Forbidden")
+    outcome = run(cluster, FakeSource([ALIVE]), MANY)
+
+    assert outcome.code is ExitCode.SOME_FAILED
+    assert outcome.decisions["workspace-s5"] == ("deleted", "owner-gone")
+
+
 def test_a_run_that_is_stopped_still_sums_up() -> None:
     cluster = FakeCluster.of(*(make_swarm(name) for name in ("a", "b", "c")))
     cluster.refusals["workspace-b"] = KeyboardInterrupt()

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from userswarm.errors import UserSwarmError
 
-MAX_OWNERS = 5_000_000
-"""A list longer than this is a fault of the source, and would not fit a small Pod's memory."""
+MAX_OWNERS = 2_000_000
+"""A list longer than this is taken for a fault of its source: two reads of it take about a gigabyte."""
 
 PAUSE = 5.0
 """Seconds between two attempts at one read."""
