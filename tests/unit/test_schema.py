@@ -335,6 +335,15 @@ def test_each_path_has_one_problem() -> None:
     assert named(problems) == ["spec.runtime.image"]
 
 
+def test_first_problem_of_a_path_is_the_one_that_is_named() -> None:
+    problems = user_swarm_schema().problems(swarm(runtime={"env": [{"value": "x"}, {"value": "y"}]}))
+
+    assert [(problem.path, problem.message.split(";")[0]) for problem in problems] == [
+        ("spec.runtime.env[0].name", "is missing"),
+        ("spec.runtime.env[1].name", "is missing"),  # and not: there twice
+    ]
+
+
 def test_list_entries_are_sorted_by_number() -> None:
     env = [{"name": "A", "value": 1} if index in {2, 10} else {"name": f"V{index}"} for index in range(12)]
 
@@ -477,6 +486,12 @@ def test_unknown_fields_are_named_with_the_nearest_known_name() -> None:
         "spec.suspned: is not a field of a UserSwarm; did you mean suspend?",
         "specs: is not a field of a UserSwarm; did you mean spec?",
     ]
+
+
+def test_case_does_not_hide_the_nearest_name() -> None:
+    problems = user_swarm_schema().unknown_fields(swarm(SUSPEND=True))
+
+    assert [str(each) for each in problems] == ["spec.SUSPEND: is not a field of a UserSwarm; did you mean suspend?"]
 
 
 def test_unknown_fields_are_no_problems_and_are_pruned() -> None:
