@@ -68,7 +68,7 @@ def compute_desired(
     standing = {(child["kind"], child["metadata"]["name"]): child for child in plan.standing_children()}
     claim = standing[CLAIM.kind, identity.claim]
     refused = _fit_claim(claim, identity, observation)
-    others = _other_claims(identity, observation)
+    others = _kept_as_they_are(identity, observation, managed)
     namespace = _judge_namespace(plan, observation)
     storage = _judge_storage(claim, identity, refused, others, observation)
     held = _hold_stateful_set(plan, standing, observation)
@@ -84,10 +84,10 @@ def compute_desired(
     trial = _judge_trial(plan, parent, observation, managed, verdicts, now)
 
     if namespace is not None and not namespace.ok:
-        children = _without_namespace(namespace, standing, observation)
+        children = _without_namespace(namespace, standing)
+        others = [freeze_child(child) for child in observation.children() if not _is_own_namespace(child, identity)]
     else:
         children = [child for key, child in standing.items() if key not in replaced]
-        children += others
         if trial.attempt is not None:
             children += _smoke_test(plan, trial.attempt, observation)
     findings = Findings(
@@ -100,7 +100,7 @@ def compute_desired(
         namespace=namespace,
         workloads=_judge_workloads(plan, observation),
     )
-    return Desired([child for child in children if _group(child) in managed], findings)
+    return Desired([child for child in children if _group(child) in managed] + others, findings)
 
 
 def _judge_namespace(plan: Plan, observation: Observation) -> Verdict | None:
@@ -118,14 +118,11 @@ def _judge_workloads(plan: Plan, observation: Observation) -> Verdict | None:
     return verify_workloads(plan.isolation, plan.identity, observation)
 
 
-def _without_namespace(
-    verdict: Verdict, standing: dict[tuple[str, str], Manifest], observation: Observation
-) -> list[Manifest]:
-    """Return the namespace alone, beside what is there already: what is made with it fails until it is there."""
-    kept = [freeze_child(child) for child in observation.children() if child.get("kind") != NAMESPACE.kind]
+def _without_namespace(verdict: Verdict, standing: dict[tuple[str, str], Manifest]) -> list[Manifest]:
+    """Return the namespace alone: what is made with it fails until it is there."""
     if verdict.reason == NAME_CONFLICT:
-        return kept
-    return [child for key, child in standing.items() if key[0] == NAMESPACE.kind] + kept
+        return []
+    return [child for key, child in standing.items() if key[0] == NAMESPACE.kind]
 
 
 def _judge_storage(
@@ -244,13 +241,26 @@ def _replaced(standing: dict[tuple[str, str], Manifest], observation: Observatio
     return replaced
 
 
-def _other_claims(identity: Identity, observation: Observation) -> list[Manifest]:
-    """Return every other claim that this UserSwarm owns, unchanged: leaving one out would delete what is on it."""
-    return [
-        freeze_child(claim)
-        for claim in observation.children(CLAIM)
-        if (claim["metadata"].get("namespace"), claim["metadata"]["name"]) != (identity.namespace, identity.claim)
-    ]
+def _kept_as_they_are(identity: Identity, observation: Observation, managed: frozenset[str]) -> list[Manifest]:
+    """Return what this UserSwarm owns beside its plan and must not lose, unchanged: what is left out is deleted.
+
+    Those are its other claims, another namespace with all that is in it, and children of a kind we do not know: a
+    later release made them, before this one was put back.
+    """
+    return [freeze_child(child) for child in observation.children() if _is_beside_the_plan(child, identity, managed)]
+
+
+def _is_beside_the_plan(child: Observed, identity: Identity, managed: frozenset[str]) -> bool:
+    metadata = child["metadata"]
+    if child.get("kind") == CLAIM.kind:
+        return (metadata.get("namespace"), metadata["name"]) != (identity.namespace, identity.claim)
+    if child.get("kind") == NAMESPACE.kind:
+        return not _is_own_namespace(child, identity)
+    return f"{child.get('kind')}.{child.get('apiVersion')}" not in managed
+
+
+def _is_own_namespace(child: Observed, identity: Identity) -> bool:
+    return child.get("kind") == NAMESPACE.kind and child["metadata"]["name"] == identity.namespace
 
 
 def _judge_trial(

@@ -124,7 +124,7 @@ def _managed_groups(controller: object, children: Groups) -> frozenset[str]:
     ``children`` tell the same, since Metacontroller lists every rule there, empty or not.
     """
     if controller is None:
-        return frozenset(children)
+        return frozenset(_GROUP_OF_RESOURCE.values()).intersection(children)
     spec = _mapping(_mapping(controller, "controller").get("spec"), "controller.spec")
     rules = spec.get("childResources")
     if not isinstance(rules, list):
