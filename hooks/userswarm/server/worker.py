@@ -43,7 +43,7 @@ _RECEIVE = 65_536  # a usual request in one call
 _HEAD_END = b"\r\n\r\n"
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~]*)?")
 _MAX_CHUNK_LINE = 4096
-_MAX_HEAD = 65_536  # gunicorn's own limits on line and fields are lower, and answer better
+_MAX_HEAD = 16_384  # what a client without a token can make us hold
 
 # How long a worker with more connections than another leaves a new one to that one.
 _GIVE_WAY = 0.005
@@ -326,6 +326,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
                 connection.shaking_hands = False
             if connection.unsent is not None:
                 self._send(connection)
+                self._advance(connection)
             else:
                 self._receive(connection)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -334,6 +335,10 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             self._wait_for(connection, selectors.EVENT_WRITE)
         except OSError as error:  # ssl.SSLError is one too
             self.log.debug("connection of %s lost: %s", connection.peer, error)
+            self._close(connection)
+        except Exception:
+            # A bug of ours shall cost one client its connection, not all of them the worker.
+            self.log.exception("cannot serve the connection of %s", connection.peer)
             self._close(connection)
 
     def _receive(self, connection: Connection) -> None:
@@ -346,9 +351,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
                 connection.received += received
                 self._advance(connection)
             # TLS may hold decrypted bytes that no poller knows of; a plain socket reports again what is left.
-            if connection.sock.fileno() < 0 or not (
-                isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending()
-            ):
+            if not isinstance(connection.sock, ssl.SSLSocket) or not connection.sock.pending():
                 return
 
     def _advance(self, connection: Connection) -> None:
@@ -485,7 +488,6 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         if not connection.close_after:
             connection.deadline = time.monotonic() + self.cfg.keepalive
             self._wait_for(connection, selectors.EVENT_READ)
-            self._advance(connection)
         elif connection.refused:
             connection.deadline = time.monotonic() + _LINGER_WHEN_REFUSED
             connection.sock.shutdown(socket.SHUT_WR)
@@ -515,11 +517,11 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         return bool(self._connections)
 
     def _close(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
         self._connections.discard(connection)
         self._arriving.discard(connection)
-        try:
-            self._poller.unregister(connection.sock)
-        except (KeyError, ValueError):
-            return
+        connection.received.clear()
+        self._poller.unregister(connection.sock)
         connection.sock.close()
         self.app.balance.hold(self.place, len(self._connections))

@@ -21,7 +21,8 @@ from unit.server.test_worker import CALL, exchange
 from userswarm.server.app import EXTENSION, create_app
 from userswarm.settings import Settings
 
-BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: a chance find belongs to whoever runs more of them, not to the next commit.
+BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 ANSWER_FIELDS = {
     "sync": {"status", "children", "resyncAfterSeconds"},
     "finalize": {"status", "children", "resyncAfterSeconds", "finalized"},
@@ -103,7 +104,7 @@ def test_any_json_in_the_spec(hook: str, spec: dict[str, Any]) -> None:
     check(hook, _encode(request))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(BOUNDED, max_examples=400)
 @given(hooks, st.randoms(use_true_random=False), documents, st.integers(1, 4))
 def test_a_real_request_with_anything_anywhere(hook: str, chance: random.Random, document: Any, times: int) -> None:
     requests = captured()
@@ -113,7 +114,7 @@ def test_a_real_request_with_anything_anywhere(hook: str, chance: random.Random,
     check(hook, _encode(request))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@BOUNDED
 @given(st.binary(min_size=1, max_size=300), st.integers(0, len(CALL)))
 def test_any_bytes_on_the_wire_leave_the_worker_well(noise: bytes, cut: int) -> None:
     worker = _shared_worker()
