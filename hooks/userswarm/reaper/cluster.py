@@ -90,13 +90,7 @@ class KubernetesCluster:
 
     def _connected(self) -> UserSwarmApi:
         if self._api is None:
-            try:
-                self._api = self._open_api()
-            except BackendError:
-                raise
-            except Exception as error:
-                # What the package kubernetes raises for a kubeconfig that is none: YAML's errors, KeyError and more.
-                raise ClusterError(f"no cluster: {type(error).__name__}: {error}", unreachable=True) from error
+            self._api = self._open_api()
         return self._api
 
 

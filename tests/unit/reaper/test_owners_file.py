@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from unit.reaper.fakes import NOW, FakeCluster, make_swarm, run, stamp
+from userswarm.reaper import owners as owners_module
 from userswarm.reaper.owners import OwnersError
 from userswarm.reaper.owners import file as file_module
 from userswarm.reaper.owners.file import FileOwners
@@ -102,6 +103,13 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(OwnersError, match=r"No such file|Is a directory"):
             FileOwners(path).read(NOW)
+
+
+def test_more_owners_than_the_bound_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners_module, "MAX_OWNERS", 1)
+
+    with pytest.raises(OwnersError, match="more than 1 owners"):
+        write(tmp_path, json.dumps(ENTRIES)).read(NOW)
 
 
 def test_a_file_beyond_its_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
