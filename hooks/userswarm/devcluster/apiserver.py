@@ -37,6 +37,7 @@ from userswarm.devcluster.ownership import (
     Lists,
     Manager,
     Owners,
+    changes,
     field_name,
     find_conflicts,
     flatten,
@@ -52,6 +53,7 @@ from userswarm.devcluster.validation import creation_problems, update_problems
 from userswarm.k8s import Manifest, Observed
 
 _SET_BY_SERVER = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_KEPT = (*_SET_BY_SERVER, "managedFields", "resourceVersion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,9 +336,8 @@ class ApiServer:
             kind, applied = self._parse(obj)
             actor = actor or field_manager
             with self._logged("apply", kind, applied, actor) as log:
-                for name in ("managedFields", *_SET_BY_SERVER):
-                    if name in applied["metadata"]:
-                        raise bad_request(f"metadata.{name} must not be set in a server-side apply")
+                if obj["metadata"].get("managedFields"):
+                    raise bad_request("metadata.managedFields must be nil")
                 applied = as_stored(kind.kind, applied) if kind.custom is None else applied
                 old = self._tables[kind.api_version, kind.kind].objects.get(key_of(applied))
                 manager = Manager(field_manager, "Apply")
@@ -395,12 +396,15 @@ class ApiServer:
         return _LogEntry(self, verb, kind, obj, actor)
 
     def _parse(self, obj: Observed) -> tuple[Kind, Manifest]:
-        new: dict[str, Any] = copy_json(obj)
+        try:
+            # Who owns what is for the server to say.
+            sent = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}
+            new: dict[str, Any] = copy_json(sent)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise bad_request(f"the object is not JSON with metadata: {error}") from None
         if not isinstance(new.get("apiVersion"), str) or not isinstance(new.get("kind"), str):
             raise bad_request("Object 'Kind' is missing: apiVersion and kind must be set")
         kind = self.kind(new["apiVersion"], new["kind"])
-        if not isinstance(new.get("metadata"), dict):
-            raise bad_request(f"{kind.kind}: metadata must be an object")
         metadata = new["metadata"]
         if kind.namespaced and not metadata.get("namespace"):
             raise bad_request(f"{kind.kind}: an empty namespace may not be set during creation")
@@ -463,10 +467,20 @@ class ApiServer:
         return self._store("ADDED", kind, new, None, applied or owners)
 
     def _complete(self, kind: Kind, obj: Manifest) -> Manifest:
-        """Return the object as it is stored: pruned, with quantities in canonical form and defaults filled in."""
+        """Return the object as it is stored: pruned, with quantities in canonical form and defaults filled in.
+
+        It shares nothing with what it was made from but managedFields, which nobody edits.
+        """
+        metadata = dict(obj["metadata"])
+        managed = metadata.pop("managedFields", None)
+        obj = {**obj, "metadata": metadata}
         if kind.custom is not None:
-            return kind.custom.complete(obj)
-        return add_defaults(kind.kind, as_stored(kind.kind, obj), self.random)
+            complete = kind.custom.complete(obj)
+        else:
+            complete = add_defaults(kind.kind, as_stored(kind.kind, obj), self.random)
+        if managed is not None:
+            complete["metadata"]["managedFields"] = managed
+        return complete
 
     def _replace(self, verb: str, obj: Observed, actor: str, subresource: str) -> Manifest:
         with self.lock:
@@ -512,8 +526,8 @@ class ApiServer:
             if applied is None or applied == owners:
                 return old
         elif applied is None:
-            lists = _lists(kind)
-            owners = record_update(owners, manager, flatten(old, lists), flatten(new, lists), self.clock.timestamp())
+            before, after = (flatten(each, _lists(kind)) for each in changes(old, new))
+            owners = record_update(owners, manager, before, after, self.clock.timestamp())
         stored = self._store("MODIFIED", kind, new, old, applied or owners)
         if is_deleting(stored) and not stored["metadata"].get("finalizers") and not _in_grace(kind, stored):
             self._remove(kind, stored)
@@ -661,16 +675,15 @@ class _LogEntry:
 def _with_untouchables(kind: Kind, old: Manifest, new: Manifest, *, status_only: bool) -> Manifest:
     """Return the object that was sent, with what its sender has no say in put back as it was."""
     if status_only:
-        new = {**copy_json(old), "status": new.get("status", {})}
-    elif kind.status:
-        new.pop("status", None)
+        return {**old, "status": new.get("status", {})}
+    kept = {name: old["metadata"][name] for name in _KEPT if name in old["metadata"]}
+    sent = {name: value for name, value in new["metadata"].items() if name not in _KEPT}
+    result = {**new, "metadata": {**sent, **kept}}
+    if kind.status:
+        result.pop("status", None)
         if "status" in old:
-            new["status"] = copy_json(old["status"])
-    for name in (*_SET_BY_SERVER, "managedFields", "resourceVersion"):
-        new["metadata"].pop(name, None)
-        if name in old["metadata"]:
-            new["metadata"][name] = old["metadata"][name]
-    return new
+            result["status"] = old["status"]
+    return result
 
 
 def _lists(kind: Kind) -> Lists:

@@ -13,7 +13,6 @@ from typing import Any
 
 from userswarm import quantity
 from userswarm.devcluster.errors import bad_request
-from userswarm.devcluster.objects import copy_json
 from userswarm.errors import QuantityError
 from userswarm.k8s import Manifest, Observed
 
@@ -114,12 +113,11 @@ def _quantity(value: Any, field: str) -> str:
 
 
 def add_defaults(kind: str, obj: Manifest, random_source: random.Random) -> Manifest:
-    """Return the object with the API server's defaults; `random_source` picks cluster IPs."""
-    new: Manifest = copy_json(obj)
+    """Fill in the API server's defaults, and return the object; `random_source` picks cluster IPs."""
     step = _DEFAULTS.get(kind)
     if step is not None:
-        step(new, random_source)
-    return new
+        step(obj, random_source)
+    return obj
 
 
 def _default(target: Manifest, **values: Any) -> None:

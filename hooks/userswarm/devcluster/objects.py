@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +19,17 @@ SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def copy_json(value: Any) -> Any:
-    """Return a deep copy of JSON."""
+    """Return a deep copy of JSON: plain dicts and lists, whatever mappings and sequences it was made of.
+
+    Raises TypeError for what is no JSON, or holds a whole number of more than 64 bits.
+    """
+    return orjson.loads(orjson.dumps(value, default=_plain))
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: copy_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [copy_json(item) for item in value]
-    return value
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -42,17 +48,8 @@ def suffix(random_source: random.Random, length: int = 5) -> str:
 
 
 def hash_suffix(value: Any) -> str:
-    """Return the hash of JSON in letters that Kubernetes uses for revisions (FNV-1a, 32 bits)."""
-    number = 2166136261
-    for byte in dump(value):
-        number = ((number ^ byte) * 16777619) & 0xFFFFFFFF
-    return "".join(SUFFIX_LETTERS[int(digit)] for digit in str(number))
-
-
-def meta(obj: Observed) -> Mapping[str, Any]:
-    """Return the metadata."""
-    result: Mapping[str, Any] = obj["metadata"]
-    return result
+    """Return a 32-bit hash of JSON in letters that Kubernetes uses for revisions."""
+    return "".join(SUFFIX_LETTERS[int(digit)] for digit in str(zlib.crc32(dump(value))))
 
 
 def key_of(obj: Observed) -> Key:

@@ -7,8 +7,9 @@ A field is a path such as ``("f:spec", "f:replicas")``; an item of a list that K
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +65,18 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The fields that one manager owns, and since when."""
+    """The fields that one manager owns, and since when; `tree` is the same as metadata.managedFields writes it."""
 
     fields: frozenset[Path]
     time: str
+    tree: Manifest = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tree", _tree(self.fields))
+
+    def without(self, paths: Set[Path]) -> Claim:
+        """Return what is left of the claim when others own these fields."""
+        return self if self.fields.isdisjoint(paths) else Claim(self.fields - paths, self.time)
 
 
 Owners = Mapping[Manager, Claim]
@@ -119,15 +128,29 @@ def _segment(keys: tuple[str, ...], item: Mapping[str, Any]) -> str:
     return "k:" + json.dumps(found, sort_keys=True, separators=(",", ":"))
 
 
+def changes(old: Observed, new: Observed) -> tuple[Manifest, Manifest]:
+    """Return the two objects without the parts at their top, and of their metadata, that are the same in both."""
+
+    def differing(one: Observed, other: Observed) -> Manifest:
+        return {name: value for name, value in one.items() if name not in other or not same_json(value, other[name])}
+
+    before, after = differing(old, new), differing(new, old)
+    before["metadata"] = differing(old["metadata"], new["metadata"])
+    after["metadata"] = differing(new["metadata"], old["metadata"])
+    return before, after
+
+
 def record_update(owners: Owners, manager: Manager, old: dict[Path, Any], new: dict[Path, Any], time: str) -> Owners:
-    """Return the owners after a plain write: what changed is the writer's, and no longer anybody else's."""
+    """Return the owners after a plain write: what changed is the writer's, and no longer anybody else's.
+
+    Fields that are the same before and after may be left out of both.
+    """
     changed = {path for path, value in new.items() if path not in old or not same_json(old[path], value)}
     gone = old.keys() - new.keys()
     if not changed and not gone:
         return owners
-    result = {
-        other: Claim(claim.fields - changed - gone, claim.time) for other, claim in owners.items() if other != manager
-    }
+    lost = changed | gone
+    result = {other: claim.without(lost) for other, claim in owners.items() if other != manager}
     mine = owners.get(manager)
     result[manager] = Claim(frozenset(changed | ((mine.fields if mine else frozenset()) - gone)), time)
     return {other: claim for other, claim in result.items() if claim.fields}
@@ -135,7 +158,7 @@ def record_update(owners: Owners, manager: Manager, old: dict[Path, Any], new: d
 
 def record_apply(owners: Owners, manager: Manager, applied: frozenset[Path], taken: set[Path], time: str) -> Owners:
     """Return the owners after an apply: the manager owns exactly what it applied."""
-    result = {other: Claim(claim.fields - taken, claim.time) for other, claim in owners.items() if other != manager}
+    result = {other: claim.without(taken) for other, claim in owners.items() if other != manager}
     mine = owners.get(manager)
     result[manager] = mine if mine and mine.fields == applied else Claim(applied, time)
     return {other: claim for other, claim in result.items() if claim.fields}
@@ -211,7 +234,7 @@ def managed_fields(owners: Owners, api_version: str) -> list[Manifest]:
         entry: Manifest = {
             "apiVersion": api_version,
             "fieldsType": "FieldsV1",
-            "fieldsV1": _tree(claim.fields),
+            "fieldsV1": claim.tree,
             "manager": manager.name,
             "operation": manager.operation,
             "time": claim.time,
