@@ -36,6 +36,7 @@ from contract.rendered import (
     title,
 )
 from scenes import SETTINGS, Scene
+from userswarm.backend.naming import swarm_labels
 from userswarm.children import BUILDERS
 from userswarm.children.smoke_test import build_smoke_test
 from userswarm.errors import SettingsError
@@ -508,6 +509,14 @@ def test_each_shard_takes_its_own_and_the_first_controller_the_rest(shards: list
 @given(labels=labels_of_swarms)
 def test_every_swarm_falls_into_exactly_one_shard(shards: list[Object], labels: dict[str, str]) -> None:
     assert len(owners_of(shards, labels)) == 1
+
+
+def test_the_client_spreads_swarms_over_all_the_shards_there_are(shards: list[Object]) -> None:
+    count = len(shards) - 1
+    taken = [owners_of(shards, swarm_labels(f"workspace-{number}", "user", count)) for number in range(200)]
+    assert {name for names in taken for name in names} == {f"userswarm-shard-{number}" for number in range(count)}
+    # A client that does not know of shards is served too.
+    assert owners_of(shards, swarm_labels("workspace-1", "user", None)) == ["userswarm"]
 
 
 def test_shards_differ_in_name_and_selector_only(shards: list[Object]) -> None:
