@@ -139,8 +139,7 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
             "child_exit": self._child_exit,
         }
         for name, value in {**self._options, **hooks}.items():
-            if name in self.cfg.settings:  # an older gunicorn knows fewer
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Flask:
         return self._app
