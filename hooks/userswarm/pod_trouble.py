@@ -68,7 +68,7 @@ def _find_container_trouble(container: Mapping[str, Any]) -> Trouble | None:
         missing = _MISSING_SECRET.search(message)
         told = f"Secret {missing[1]} is missing" if missing else message or reason
         return Trouble("ConfigError", f"container {name} cannot start: {told}")
-    last = (container.get("lastState") or {}).get("terminated") or state.get("terminated") or {}
+    last = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     if reason == "CrashLoopBackOff" or (last and last.get("exitCode", 0) != 0 and not container.get("ready")):
         restarts, code = container.get("restartCount", 0), last.get("exitCode", "unknown")
         said = f": {last['message'].strip()}" if last.get("message") else ""
