@@ -7,9 +7,10 @@ stored for ever, users are not.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from datetime import datetime
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -96,6 +97,17 @@ def _created(parent: Mapping[str, Any]) -> datetime | None:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def server_bind(self) -> None:
+        """Bind without asking DNS for a name of our own, which nobody needs and which may take long."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
+
+
+class _ServerOverIPv6(_Server):
+    address_family = socket.AF_INET6
+
 
 class _Handler(WSGIRequestHandler):
     timeout = 5  # a slow scraper holds a thread no longer than this
@@ -111,4 +123,5 @@ def make_metrics_server(host: str, port: int, directory: str) -> WSGIServer:
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
-    return make_server(host, port, make_wsgi_app(registry), server_class=_Server, handler_class=_Handler)
+    server_class = _ServerOverIPv6 if ":" in host else _Server
+    return make_server(host, port, make_wsgi_app(registry), server_class=server_class, handler_class=_Handler)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import threading
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +17,7 @@ from prometheus_client import generate_latest
 from unit.server.serving import NOW, hook_request, make_app, quiet_response
 from userswarm.errors import RequestError
 from userswarm.server.changes import compute_change
-from userswarm.server.metrics import Metrics
+from userswarm.server.metrics import Metrics, make_metrics_server
 from userswarm.settings import Settings
 
 
@@ -133,3 +137,30 @@ def test_without_a_place_to_serve_them_nothing_is_counted(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("userswarm.server.metrics.Metrics", never)
     assert make_app(Settings()).test_client().get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_metrics_are_served_over_both_families_without_a_lookup(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(name: str = "") -> str:
+        raise AssertionError(f"asked DNS for the name of {name}")
+
+    monkeypatch.setattr(socket, "getfqdn", never)
+    try:
+        server = make_metrics_server(host, 0, str(tmp_path))
+    except OSError as error:
+        if host != "::1":
+            raise
+        pytest.skip(f"this machine has no IPv6: {error}")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    connection = http.client.HTTPConnection(host, server.server_address[1], timeout=30)
+    try:
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().status == 200
+    finally:
+        connection.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
