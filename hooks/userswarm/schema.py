@@ -143,6 +143,7 @@ _KEYWORDS: Final = frozenset(_BOUNDS) | {
     "x-kubernetes-list-map-keys",
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
+    "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-validations",
 }
 _FORMATS: Final[dict[str, dict[str, int]]] = {
@@ -150,6 +151,7 @@ _FORMATS: Final[dict[str, dict[str, int]]] = {
     "int32": {"minimum": -(2**31), "maximum": 2**31 - 1},
     "int64": {"minimum": -(2**63), "maximum": 2**63 - 1},
 }
+_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _LIST_TYPES: Final = ("atomic", "map")
 
 
@@ -198,6 +200,7 @@ def _compile(schema: Mapping[str, Any], path: str) -> _Field:
 def _refuse_unknown(schema: Mapping[str, Any], path: str) -> None:
     """Raise SchemaError if the schema says something that would be ignored here."""
     entries = schema.get("additionalProperties", {})
+    preserved = schema.get(_PRESERVE) is True
     shapeless = schema.get("type") == "object" and not schema.keys() & {"properties", "additionalProperties"}
     refused = {keyword for keyword in schema if keyword not in _KEYWORDS} | {
         keyword
@@ -205,8 +208,9 @@ def _refuse_unknown(schema: Mapping[str, Any], path: str) -> None:
             "type": "x-kubernetes-int-or-string" not in schema and schema.get("type") not in _TYPES,
             "format": schema.get("format", "date-time") not in _FORMATS,
             "x-kubernetes-list-type": schema.get("x-kubernetes-list-type", "atomic") not in _LIST_TYPES,
-            # Only metadata may be an object of anything; all else would be pruned to nothing.
-            "properties": shapeless and path != ".metadata",
+            # Only what says so, and metadata, may be an object of anything; all else would be pruned to nothing.
+            "properties": shapeless is not preserved and path != ".metadata",
+            "x-kubernetes-preserve-unknown-fields": not preserved and _PRESERVE in schema,
             "items": "default" in schema.get("items", {}),
             "additionalProperties": isinstance(entries, bool) or "default" in entries,
         }.items()

@@ -119,6 +119,34 @@ DESIGN: dict[str, tuple[str, Any]] = {
     "spec.exposure.httpRoute.gatewayName": ("string", NONE),
     "spec.exposure.httpRoute.gatewayNamespace": ("string", NONE),
     "spec.exposure.httpRoute.parentSectionName": ("string", NONE),
+    "spec.placement.isolation": ("string", "Shared"),
+    "spec.placement.namespaceMode": ("string", "managed"),
+    "spec.quota": ("object", NONE),
+    "spec.quota.cpu": ("quantity", NONE),
+    "spec.quota.memory": ("quantity", NONE),
+    "spec.quota.storage": ("quantity", NONE),
+    "spec.quota.pods": ("integer", NONE),
+    "spec.quota.persistentVolumeClaims": ("integer", NONE),
+    "spec.quota.services": ("integer", NONE),
+    "spec.quota.secrets": ("integer", NONE),
+    "spec.quota.counts": ("object", NONE),
+    "spec.quota.counts[*]": ("integer", NONE),
+    "spec.limitRange": ("object", NONE),
+    "spec.limitRange.default": ("object", NONE),
+    "spec.limitRange.default.cpu": ("quantity", NONE),
+    "spec.limitRange.default.memory": ("quantity", NONE),
+    "spec.limitRange.max": ("object", NONE),
+    "spec.limitRange.max.cpu": ("quantity", NONE),
+    "spec.limitRange.max.memory": ("quantity", NONE),
+    "spec.access": ("object", NONE),
+    "spec.access.role": ("string", NONE),
+    "spec.access.members": ("array", NONE),
+    "spec.access.members[]": ("object", NONE),
+    "spec.access.members[].kind": ("string", NONE),
+    "spec.access.members[].name": ("string", NONE),
+    "spec.access.members[].role": ("string", NONE),
+    "spec.workloads": ("array", NONE),
+    "spec.workloads[]": ("object", NONE),
     "spec.suspend": ("boolean", False),
     "status": ("object", NONE),
     "status.observedGeneration": ("integer", NONE),
@@ -157,6 +185,11 @@ def test_fields_types_and_defaults_are_those_of_the_design() -> None:
         ("spec.runtime.imagePullPolicy", ["Always", "IfNotPresent", "Never"]),
         ("spec.storage.retainPolicy", ["Delete", "Retain"]),
         ("spec.exposure.httpRoute.pathMatch", ["PathPrefix", "Exact"]),
+        ("spec.placement.isolation", ["Shared", "Dedicated"]),
+        ("spec.placement.namespaceMode", ["managed", "operator"]),
+        ("spec.access.role", ["none", "view", "edit"]),
+        ("spec.access.members[].kind", ["User", "Group"]),
+        ("spec.access.members[].role", ["view", "edit", "admin"]),
         ("spec.placement.tolerations[].operator", ["Exists", "Equal"]),
         ("spec.placement.tolerations[].effect", ["NoSchedule", "PreferNoSchedule", "NoExecute"]),
         (
@@ -205,7 +238,8 @@ def test_kustomization_holds_the_file_that_the_code_reads() -> None:
 # --- structural schemas ------------------------------------------------------------------------------------------
 
 KEYWORDS = {
-    "object": {"properties", "additionalProperties", "required", "maxProperties", "x-kubernetes-map-type"},
+    "object": {"properties", "additionalProperties", "required", "maxProperties", "x-kubernetes-map-type"}
+    | {"x-kubernetes-preserve-unknown-fields"},
     "array": {"items", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
     "string": {"minLength", "maxLength", "pattern", "enum", "format"},
     "integer": {"minimum", "maximum", "format"},
@@ -228,7 +262,8 @@ def test_schema_is_structural(path: str) -> None:
     if kind == "array":
         assert "items" in node
     if kind == "object" and path != "metadata":
-        assert "properties" in node or "additionalProperties" in node
+        free = node.get("x-kubernetes-preserve-unknown-fields") is True
+        assert free != ("properties" in node or "additionalProperties" in node)
     if path.endswith(("]", "apiVersion", "kind", "metadata")) or path.startswith("status"):
         # Below lists and maps and in metadata defaults are forbidden; in status they would be written every time.
         assert "default" not in node
@@ -314,7 +349,7 @@ def test_default_is_valid_and_known_where_it_stands(path: str) -> None:
 def test_quantities_are_the_same_everywhere() -> None:
     kept = ("pattern", "maxLength", "minimum")
 
-    assert len(QUANTITIES) == 7
+    assert len(QUANTITIES) == 14
     assert len({tuple(node[key] for key in kept) for node in QUANTITIES.values()}) == 1
 
 
@@ -349,7 +384,10 @@ def test_rules_stand_where_the_design_wants_them() -> None:
         ("spec", ".workspaceId"),
         ("spec.config.agents", ""),
         ("spec.config.files", ""),
+        ("spec.placement.isolation", ""),
+        ("spec.placement.namespaceMode", ""),
         ("spec.placement.runtimeNamespace", ""),
+        ("spec.quota.counts", ""),
         ("spec.runtime.resources", ".requests.cpu"),
         ("spec.runtime.resources", ".requests.memory"),
         ("spec.runtime.resources", ".requests['ephemeral-storage']"),
@@ -415,4 +453,4 @@ def test_rule_holds_on_a_default_as_it_is_written(path: str, rule: dict[str, str
 
 
 def test_rules_are_few_enough_to_be_modelled_one_by_one() -> None:
-    assert len({rule["rule"] for _, rule in RULES}) == 10
+    assert len({rule["rule"] for _, rule in RULES}) == 11

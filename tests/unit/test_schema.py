@@ -553,7 +553,7 @@ def test_pattern_that_python_and_go_read_differently_is_refused(pattern: str) ->
 def test_empty_spec_gets_every_default_of_the_design() -> None:
     assert user_swarm_schema().with_defaults(swarm())["spec"] == {
         "userId": "u1",
-        "placement": {"runtimeNamespace": "userswarms"},
+        "placement": {"isolation": "Shared", "namespaceMode": "managed", "runtimeNamespace": "userswarms"},
         "runtime": {
             "mode": "daemon",
             "port": 42617,

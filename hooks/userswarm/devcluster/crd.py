@@ -53,6 +53,9 @@ RULES: Mapping[str, Rule] = {
     "quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0": lambda self, old: (
         quantity.compare(self, old) >= 0
     ),
+    "self.all(k, k.matches('^[a-z]([-a-z0-9.]{0,251}[a-z0-9])?$'))": lambda self, _: all(
+        re.fullmatch(r"[a-z]([-a-z0-9.]{0,251}[a-z0-9])?", key) for key in self
+    ),
     "self.all(k, k.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'))": lambda self, _: all(
         re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", key) for key in self
     ),
@@ -97,8 +100,9 @@ class CustomResource:
     def complete(self, obj: Observed) -> Manifest:
         """Return the object as it is stored: unknown fields pruned, defaults filled in."""
         completed = self._schema.with_defaults(obj)
-        completed["metadata"] = metadata_as_stored(obj["metadata"])
-        return completed
+        # These three are kept whether or not the schema mentions them.
+        metadata = metadata_as_stored(obj["metadata"])
+        return {**completed, "apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
 
     def problems(self, new: Observed, old: Observed | None) -> Iterator[str]:
         """Yield what is wrong with an object that is complete.
