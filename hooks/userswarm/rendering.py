@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +11,16 @@ import orjson
 import yaml
 
 from userswarm.customize import customize
-from userswarm.errors import InvalidParentError, Problem, UserSwarmError
+from userswarm.envelope import parse_customize_request
+from userswarm.errors import InvalidParentError, Problem, RequestError, UserSwarmError
 from userswarm.finalize import finalize
 from userswarm.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, POD, Manifest
 from userswarm.plan import compute_plan
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
 from userswarm.sync import sync
+
+_OBJECT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 
 
 class InputError(UserSwarmError):
@@ -73,16 +78,27 @@ def read_user_swarms(text: str, source: str) -> list[Manifest]:
         raise InputError(f"{source}: not YAML that can be read: nested too deeply") from None
     if not documents:
         raise InputError(f"{source}: holds no object; give a UserSwarm")
-    for number, document in enumerate(documents, start=1):
-        if not isinstance(document, dict) or document.get("kind") != "UserSwarm":
-            raise InputError(f"{source}: document {number} is no UserSwarm: kind must be UserSwarm")
-        if document.get("apiVersion") != "crawbl.ai/v1alpha1":
-            found = document.get("apiVersion")
-            raise InputError(f"{source}: document {number}: apiVersion is {found!r}; must be crawbl.ai/v1alpha1")
-        metadata = document.get("metadata")
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
-            raise InputError(f"{source}: document {number}: metadata.name must be a text")
-    return documents
+    return [_read_user_swarm(each, f"{source}: document {number}") for number, each in enumerate(documents, start=1)]
+
+
+def _read_user_swarm(document: Any, where: str) -> Manifest:
+    if not isinstance(document, dict) or document.get("kind") != "UserSwarm":
+        raise InputError(f"{where} is no UserSwarm: kind must be UserSwarm")
+    if document.get("apiVersion") != "crawbl.ai/v1alpha1":
+        raise InputError(f"{where}: apiVersion is {document.get('apiVersion')!r}; must be crawbl.ai/v1alpha1")
+    try:
+        # YAML says more than JSON: binaries, sets, .nan, keys that are no texts.
+        parent: Manifest = orjson.loads(json.dumps(document, allow_nan=False))
+        parse_customize_request({"parent": parent})
+    except RequestError as error:
+        raise InputError(f"{where}: {str(error).removeprefix('parent.')}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: holds what JSON cannot say: {error}") from error
+    if not _OBJECT_NAME.fullmatch(parent["metadata"]["name"]) or len(parent["metadata"]["name"]) > 253:
+        raise InputError(
+            f"{where}: metadata.name: {parent['metadata']['name']!r} is no name; it must be a-z, 0-9, '-' and '.', at most 253"
+        )
+    return parent
 
 
 def check_user_swarm(parent: Manifest, settings: Settings) -> None:
