@@ -150,7 +150,7 @@ def _namespaces(text: str) -> tuple[str, ...]:
 
 def _labels(text: str) -> tuple[tuple[str, str], ...]:
     pairs = [word.partition("=") for word in _words(text)]
-    if not pairs or not all(_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value) for key, _, value in pairs):
+    if not pairs or not all(sep and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(v) for key, sep, v in pairs):
         raise ValueError("must be labels such as kubernetes.io/metadata.name=backend, separated by commas")
     return tuple(sorted((key, value) for key, _, value in pairs))
 
