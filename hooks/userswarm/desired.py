@@ -14,8 +14,10 @@ from userswarm.children.immutable import immutable_difference
 from userswarm.freeze import freeze_child, last_applied
 from userswarm.identity import Identity
 from userswarm.k8s import (
+    CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
+    DEDICATED_KINDS,
     DEPLOYMENT,
     JOB,
     NAMESPACE,
@@ -44,6 +46,8 @@ from userswarm.verify import (
     verify_workload,
 )
 
+_KNOWN_GROUPS = frozenset(kind.group for kind in (*CHILD_KINDS, *DEDICATED_KINDS))
+
 _REPLACEABLE = {kind.kind: kind for kind in (STATEFUL_SET, SERVICE, DEPLOYMENT, JOB)}
 """Kinds with fields that cannot be changed, and without data of their own."""
 
@@ -68,7 +72,7 @@ def compute_desired(
     standing = {(child["kind"], child["metadata"]["name"]): child for child in plan.standing_children()}
     claim = standing[CLAIM.kind, identity.claim]
     refused = _fit_claim(claim, identity, observation)
-    others = _kept_as_they_are(identity, observation, managed)
+    others = _kept_as_they_are(identity, observation)
     namespace = _judge_namespace(plan, observation)
     storage = _judge_storage(claim, identity, refused, others, observation)
     held = _hold_stateful_set(plan, standing, observation)
@@ -241,22 +245,22 @@ def _replaced(standing: dict[tuple[str, str], Manifest], observation: Observatio
     return replaced
 
 
-def _kept_as_they_are(identity: Identity, observation: Observation, managed: frozenset[str]) -> list[Manifest]:
+def _kept_as_they_are(identity: Identity, observation: Observation) -> list[Manifest]:
     """Return what this UserSwarm owns beside its plan and must not lose, unchanged: what is left out is deleted.
 
     Those are its other claims, another namespace with all that is in it, and children of a kind we do not know: a
     later release made them, before this one was put back.
     """
-    return [freeze_child(child) for child in observation.children() if _is_beside_the_plan(child, identity, managed)]
+    return [freeze_child(child) for child in observation.children() if _is_beside_the_plan(child, identity)]
 
 
-def _is_beside_the_plan(child: Observed, identity: Identity, managed: frozenset[str]) -> bool:
+def _is_beside_the_plan(child: Observed, identity: Identity) -> bool:
     metadata = child["metadata"]
     if child.get("kind") == CLAIM.kind:
         return (metadata.get("namespace"), metadata["name"]) != (identity.namespace, identity.claim)
     if child.get("kind") == NAMESPACE.kind:
         return not _is_own_namespace(child, identity)
-    return f"{child.get('kind')}.{child.get('apiVersion')}" not in managed
+    return _group(child) not in _KNOWN_GROUPS
 
 
 def _is_own_namespace(child: Observed, identity: Identity) -> bool:
@@ -334,5 +338,5 @@ def _is_stopped(identity: Identity, observation: Observation) -> bool:
     return observation.related(POD, identity.namespace, identity.pod) is None
 
 
-def _group(child: Manifest) -> str:
+def _group(child: Observed) -> str:
     return f"{child['kind']}.{child['apiVersion']}"

@@ -111,10 +111,20 @@ def _groups(request: Mapping[str, Any], field: str) -> Groups:
         for key, observed in _mapping(objects, f"{field}[{group}]").items():
             if isinstance(observed, dict):
                 metadata = observed.get("metadata")
-                if isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
+                if isinstance(metadata, dict) and _names_itself(observed, metadata):
                     continue
-            raise RequestError(f"{field}[{group}][{key}]", "must be a Kubernetes object with a metadata.name")
+            told = "must be a Kubernetes object with a kind, an apiVersion and a metadata.name"
+            raise RequestError(f"{field}[{group}][{key}]", told)
     return groups
+
+
+def _names_itself(observed: Observed, metadata: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(metadata.get("name"), str)
+        and isinstance(observed.get("kind"), str)
+        and isinstance(observed.get("apiVersion"), str)
+        and isinstance(metadata.get("annotations") or {}, dict)
+    )
 
 
 def _managed_groups(controller: object, children: Groups) -> frozenset[str]:

@@ -118,17 +118,36 @@ WRONG = {
     "a child that is null": (
         _set("children", "Job.batch/v1", {"a": None}),
         "children[Job.batch/v1][a]",
-        "a Kubernetes object with a metadata.name",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
     ),
     "a child without metadata": (
         _set("children", "Job.batch/v1", {"a": {"kind": "Job"}}),
         "children[Job.batch/v1][a]",
-        "a Kubernetes object with a metadata.name",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
     ),
     "a child without a name": (
         _set("children", "Job.batch/v1", {"a": {"metadata": {"name": 1}}}),
         "children[Job.batch/v1][a]",
-        "a Kubernetes object with a metadata.name",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
+    ),
+    "a child without a kind": (
+        _set("children", "Job.batch/v1", {"a": {"apiVersion": "batch/v1", "metadata": {"name": "a"}}}),
+        "children[Job.batch/v1][a]",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
+    ),
+    "a child whose kind is a list": (
+        _set("children", "Job.batch/v1", {"a": {"apiVersion": "batch/v1", "kind": [], "metadata": {"name": "a"}}}),
+        "children[Job.batch/v1][a]",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
+    ),
+    "a child whose annotations are a text": (
+        _set(
+            "children",
+            "Job.batch/v1",
+            {"a": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "annotations": "x"}}},
+        ),
+        "children[Job.batch/v1][a]",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
     ),
     "related that is a list": (_set("related", []), "related", "an object, not a list"),
     "finalizing that is a text": (_set("finalizing", "yes"), "finalizing", "true or false, not 'yes'"),
