@@ -173,6 +173,11 @@ def merged(base: str, ours: str, live: str) -> str:
             '["a.b"]\nd = 1\nc = 2\n',
             id="quoted keys are the keys they quote",
         ),
+        pytest.param(
+            "", "m = 1", "m = [ # it's ] \"not\n 2 ] # n\n", "m = 1 # n\n", id="a comment in an array may say anything"
+        ),
+        pytest.param("", "a = 1", 'a = """x""""" # n\n', "a = 1 # n\n", id="a string may end with quotes of its own"),
+        pytest.param("", "a = 1", "a = '''x''''' # n\n", "a = 1 # n\n", id="a literal string too"),
         pytest.param("", "b = 1", "a = 1", "a = 1\nb = 1\n", id="a last line without its end gets one"),
         pytest.param("", "b = 1\n[t]", "", "b = 1\n\n[t]\n", id="an empty file"),
         pytest.param(
