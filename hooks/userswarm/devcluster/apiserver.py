@@ -568,7 +568,7 @@ class ApiServer:
         before = owners.get(manager)
         if before is not None:
             others = {path for other, claim in owners.items() if other != manager for path in claim.fields}
-            remove_fields(new, set(before.fields - mine - others), lists)
+            remove_fields(new, before.fields - mine, others, lists)
         taken = {path for paths in conflicts.values() for path in paths}
         after = record_apply(owners, manager, mine, taken, now)
         return self._update(kind, new, manager, actor, unconditional=True, applied=after)

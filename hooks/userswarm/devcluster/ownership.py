@@ -170,7 +170,8 @@ def find_conflicts(
     """Return, by the other manager's name, the fields that it owns and that the apply would change."""
     conflicts: dict[str, list[Path]] = {}
     for path, value in applied.items():
-        if path in live and same_json(live[path], value):
+        # A map that was empty and is not any more is nobody's to quarrel about: its fields are.
+        if path not in live or same_json(live[path], value):
             continue
         for other, claim in owners.items():
             if other != manager and path in claim.fields:
@@ -200,10 +201,12 @@ def merge_applied(live: Any, applied: Any, lists: Lists, dotted: str = "") -> An
     return copy_json(applied)
 
 
-def remove_fields(obj: Manifest, paths: set[Path], lists: Lists) -> None:
-    """Take fields away, and with them maps and lists that are empty then."""
-    for path in sorted(paths, key=len, reverse=True):
-        _remove(obj, path, lists, "")
+def remove_fields(obj: Manifest, paths: Set[Path], kept: Set[Path], lists: Lists) -> None:
+    """Take fields away, but for those that others own, and with them maps and lists that are empty then."""
+    # Items before their fields: a field that makes up an item's key goes with the item only.
+    for path in sorted(paths - kept, key=len):
+        if not (path[-1].startswith("k:") and any(other[: len(path)] == path for other in kept)):
+            _remove(obj, path, lists, "")
 
 
 def _remove(value: Any, path: Path, lists: Lists, dotted: str) -> None:
@@ -217,13 +220,14 @@ def _remove(value: Any, path: Path, lists: Lists, dotted: str) -> None:
         if not rest or value[name] in ({}, []):
             del value[name]
         return
+    keys = list_keys(lists, dotted)
     for index, item in enumerate(value):
-        segment = f"v:{json.dumps(item)}" if head.startswith("v:") else _segment(list_keys(lists, dotted), item)
+        segment = f"v:{json.dumps(item)}" if head.startswith("v:") else _segment(keys, item)
         if segment == head:
-            if rest:
-                _remove(item, rest, lists, dotted)
-            else:
+            if not rest:
                 del value[index]
+            elif rest[0][2:] not in keys:
+                _remove(item, rest, lists, dotted)
             return
 
 
