@@ -94,10 +94,9 @@ def _read_user_swarm(document: Any, where: str) -> Manifest:
         raise InputError(f"{where}: {str(error).removeprefix('parent.')}") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: holds what JSON cannot say: {error}") from error
-    if not _OBJECT_NAME.fullmatch(parent["metadata"]["name"]) or len(parent["metadata"]["name"]) > 253:
-        raise InputError(
-            f"{where}: metadata.name: {parent['metadata']['name']!r} is no name; it must be a-z, 0-9, '-' and '.', at most 253"
-        )
+    name = parent["metadata"]["name"]
+    if not _OBJECT_NAME.fullmatch(name) or len(name) > 253:
+        raise InputError(f"{where}: metadata.name: {name!r} is no name; it must be a-z, 0-9, '-' and '.', at most 253")
     return parent
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ COMMANDS = list(_Commands.where)
 
 
 @pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("USERSWARM_DEFAULT_IMAGE", raising=False)
-    yield
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("USERSWARM_")]:
+        monkeypatch.delenv(variable)
 
 
 @pytest.fixture

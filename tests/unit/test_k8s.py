@@ -59,7 +59,7 @@ def test_manifests_are_found_in_a_wheel_first_and_in_a_checkout_else(
 ) -> None:
     package = tmp_path / "hooks" / "userswarm"
     monkeypatch.setattr(manifests, "_PACKAGE", package)
-    with pytest.raises(FileNotFoundError, match="manifests/crd/x.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"manifests/crd/x\.yaml"):
         manifests.manifest_path("crd/x.yaml")
 
     checkout = tmp_path / "manifests" / "crd" / "x.yaml"
