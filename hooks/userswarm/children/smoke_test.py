@@ -51,6 +51,7 @@ def build_smoke_test(
                             ],
                             "resources": {side: dict(amounts) for side, amounts in PROBE_RESOURCES.items()},
                             "securityContext": restricted_container(),
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
                         }
                     ],
                 },

@@ -80,6 +80,8 @@ def _bootstrap_container(swarm: UserSwarm, identity: Identity, settings: Setting
         ],
         "resources": {side: dict(amounts) for side, amounts in BOOTSTRAP_RESOURCES.items()},
         "securityContext": restricted_container(),
+        # What it said last is the reason that the Pod's status shows.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "data", "mountPath": swarm.data_path},
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
