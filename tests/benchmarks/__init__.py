@@ -1,0 +1,15 @@
+"""How fast the hooks and their server are, run by hand: ``python -m benchmarks --help`` with tests/ on the path.
+
+samples    hook requests as Metacontroller sends them, recorded on the dev cluster
+measure    times and memory of one function
+report     tables for people, JSON for machines
+hooks      the pure hooks, part by part
+wsgi       the whole WSGI call, without sockets
+serving    `userswarm serve` as a subprocess, and what Linux says of its workers
+webhook    gunicorn over loopback, asked by wrk; cold start; many swarms in turn
+cluster    the dev cluster with thousands of swarms
+resolve    finding a user's endpoint in the backend
+
+Nothing here asserts a time: numbers are of one machine at one moment. The smallest of several rounds says most where
+others use the same machine.
+"""

@@ -1,0 +1,96 @@
+"""The command line: ``python -m benchmarks hooks`` and so on; each prints tables, ``--json FILE`` writes them too."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import cluster as cluster_benchmark
+from benchmarks import hooks as hooks_benchmark
+from benchmarks import webhook as webhook_benchmark
+from benchmarks import wsgi as wsgi_benchmark
+from benchmarks.report import Report, machine
+
+_SECONDS = click.option("--seconds", default=1.0, show_default=True, help="How long each thing is measured.")
+_ROUNDS = click.option("--rounds", default=3, show_default=True, help="How often each load and each start is repeated.")
+_CROWD = click.option("--crowd", default=10_000, show_default=True, help="How many swarms are asked for in turn.")
+_SWARMS = click.option("--swarms", multiple=True, type=int, default=(1_000, 10_000), show_default=True)
+
+
+def _reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its report, and the option to write it as JSON."""
+
+    @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables there too.")
+    @functools.wraps(command)
+    def reported(path: Path | None, **options: Any) -> None:
+        report = Report()
+        click.echo(", ".join(f"{name} {value}" for name, value in machine().items()))
+        command(report, **options)
+        if path is not None:
+            report.write(path)
+
+    return reported
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def benchmarks() -> None:
+    """Measure UserSwarm on this machine.
+
+    Where others use it too, run several times: the best number is the one that nobody disturbed.
+    """
+
+
+@benchmarks.command("hooks")
+@_SECONDS
+@_reported
+def hooks(report: Report, seconds: float) -> None:
+    """The pure hooks in process, part by part and whole."""
+    hooks_benchmark.run(report, seconds)
+
+
+@benchmarks.command("wsgi")
+@_SECONDS
+@_reported
+def wsgi(report: Report, seconds: float) -> None:
+    """The whole WSGI call, without sockets."""
+    wsgi_benchmark.run(report, seconds)
+
+
+@benchmarks.command("http")
+@_SECONDS
+@_ROUNDS
+@_CROWD
+@_reported
+def http(report: Report, seconds: float, rounds: int, crowd: int) -> None:
+    """`userswarm serve` over loopback, asked by wrk; its start, its memory, and many swarms in turn."""
+    webhook_benchmark.run(report, seconds, rounds, crowd)
+
+
+@benchmarks.command("cluster")
+@_SWARMS
+@_reported
+def cluster(report: Report, swarms: tuple[int, ...]) -> None:
+    """Thousands of swarms on the dev cluster: round trips, writes, and where the time goes."""
+    cluster_benchmark.run(report, swarms)
+
+
+@benchmarks.command("all")
+@_SECONDS
+@_ROUNDS
+@_CROWD
+@_SWARMS
+@_reported
+def everything(report: Report, seconds: float, rounds: int, crowd: int, swarms: tuple[int, ...]) -> None:
+    """All of them, one after the other."""
+    hooks_benchmark.run(report, seconds)
+    wsgi_benchmark.run(report, seconds)
+    webhook_benchmark.run(report, seconds, rounds, crowd)
+    cluster_benchmark.run(report, swarms)
+
+
+if __name__ == "__main__":
+    benchmarks(prog_name="python -m benchmarks")

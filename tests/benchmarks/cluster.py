@@ -1,0 +1,101 @@
+"""The dev cluster with thousands of swarms: from create to verified, and one resync of all."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from time import perf_counter
+
+import orjson
+
+from benchmarks.report import Report, Value
+from benchmarks.samples import SETTINGS, user_swarm
+from userswarm.customize import customize
+from userswarm.devcluster.clock import Clock
+from userswarm.devcluster.cluster import Cluster
+from userswarm.devcluster.hooks import HookResponse
+from userswarm.finalize import finalize
+from userswarm.sync import sync
+
+_HOOKS = {"sync": sync, "finalize": finalize, "customize": customize}
+_ACTOR = "metacontroller"
+
+
+class TimedHooks:
+    """The hooks in process, and how long their JSON and they themselves take."""
+
+    def __init__(self) -> None:
+        self.clock: Clock | None = None
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, body: bytes) -> HookResponse:
+        """Answer as the server would."""
+        assert self.clock is not None
+        hook, now = _HOOKS[name], self.clock.now()
+        began = perf_counter()
+        request = orjson.loads(body)
+        decoded = perf_counter()
+        answer = hook(request, SETTINGS, now)
+        answered = perf_counter()
+        encoded = orjson.dumps(answer)
+        self._spend("JSON", (decoded - began) + (perf_counter() - answered))
+        self._spend("hooks", answered - decoded)
+        return HookResponse(200, encoded, {"content-type": "application/json"})
+
+    def _spend(self, part: str, seconds: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+
+def run(report: Report, counts: tuple[int, ...]) -> None:
+    """Measure every number of swarms on a cluster of its own."""
+    rows: list[dict[str, Value]] = []
+    # A cluster is one large heap that lives: to search it again and again for garbage would be most of the time.
+    gc.disable()
+    try:
+        for swarms in counts:
+            rows += _measure(swarms)
+            gc.collect()
+    finally:
+        gc.enable()
+    report.add("Dev cluster: round trips and seconds", rows)
+
+
+def _measure(swarms: int) -> list[dict[str, Value]]:
+    hooks = TimedHooks()
+    cluster = Cluster(SETTINGS, hooks)
+    hooks.clock = cluster.clock
+    names = [f"workspace-{number:08x}-52c7-4a39-b0e8-6a7f9c3d2e15" for number in range(swarms)]
+
+    def step(title: str) -> dict[str, Value]:
+        controller = cluster.metacontroller
+        hooks.seconds.clear()
+        calls, written = Counter(controller.calls), len(cluster.api.writes)
+        began, simulated = perf_counter(), cluster.clock.elapsed
+        if title == "create to verified":
+            for name in names:
+                cluster.apply(user_swarm(name))
+        else:
+            controller.resync()
+        if not cluster.settle():
+            raise RuntimeError("the cluster does not come to rest")
+        total = perf_counter() - began
+        made = Counter(controller.calls) - calls
+        writes = [write for write in cluster.api.writes[written:] if write.actor == _ACTOR]
+        verbs = Counter("status" if write.verb == "update_status" else "other" for write in writes)
+        return {
+            "": f"{swarms:,} swarms, {title}",
+            "syncs/swarm": made["sync"] / swarms,
+            "customizes": made["customize"] / swarms,
+            "status writes": verbs["status"] / swarms,
+            "other writes": verbs["other"] / swarms,
+            "hooks s": hooks.seconds["hooks"],
+            "JSON s": hooks.seconds["JSON"],
+            "rest s": total - hooks.seconds["hooks"] - hooks.seconds["JSON"],
+            "simulated s": cluster.clock.elapsed - simulated,
+        }
+
+    rows = [step("create to verified"), step("one resync of all")]
+    unverified = [name for name in names if cluster.user_swarm(name)["status"].get("verified") is not True]
+    if unverified:
+        raise RuntimeError(f"{len(unverified)} swarms are not verified: {unverified[:3]}")
+    return rows

@@ -1,0 +1,94 @@
+"""`userswarm serve` as a subprocess, and what Linux says of its workers."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from userswarm.settings import PREFIX
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers; `first_answer` is how many seconds it took from its start to its first answer."""
+
+    port: int
+    master: int
+    first_answer: float
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        children = Path(f"/proc/{self.master}/task/{self.master}/children").read_text(encoding="ascii")
+        return [int(pid) for pid in children.split()]
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the workers have used so far."""
+        return sum(_cpu_seconds(pid) for pid in self.workers())
+
+    def memory(self) -> dict[str, float]:
+        """Return megabytes of the largest worker: resident, and of these its own, shared with nobody."""
+        found = [_memory(pid) for pid in self.workers()]
+        return {"rss": max(each["VmRSS"] for each in found), "own": max(each["RssAnon"] for each in found)}
+
+
+def _cpu_seconds(pid: int) -> float:
+    # The command's name may hold blanks; behind its bracket the fields begin with the third.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory(pid: int) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return {name: int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")}
+
+
+@contextmanager
+def server(first: tuple[str, bytes], workers: int = 2) -> Iterator[Server]:
+    """Run the server on a free loopback port, and wait until it answers the first request, a path and its body."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = [sys.executable, "-m", "userswarm.cli", "serve", "--bind", f"127.0.0.1:{port}"]
+    command += ["--workers", str(workers), "--log-level", "error"]
+    began = time.perf_counter()
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            _wait_for_answer(port, first, process)
+            yield Server(port, process.pid, time.perf_counter() - began)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _wait_for_answer(port: int, first: tuple[str, bytes], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        try:
+            path, body = first
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise RuntimeError(f"the first request was answered with {answer.status}: {answer.read()!r}")
+            answer.read()
+        except ConnectionRefusedError:
+            time.sleep(0.002)
+        else:
+            return
+        finally:
+            connection.close()
+    raise RuntimeError("userswarm serve does not answer")
