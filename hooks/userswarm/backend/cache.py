@@ -147,10 +147,11 @@ class SwarmCache:
         stream = self._api.watch(resource_version=self._version, window=window, silence=window * 1.5)
         with self._lock:
             self._stream = stream
+            if self._stopped.is_set():
+                # `close` has come before there was a watch to stop.
+                stream.stop()
         try:
             with contextlib.closing(stream.events()) as events:
-                if self._stopped.is_set():
-                    return
                 for event in events:
                     self._take(event)
                     self._fresh_at = self._clock()

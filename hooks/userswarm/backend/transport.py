@@ -65,8 +65,10 @@ def connect(kubeconfig: str | os.PathLike[str] | None = None, api_client: ApiCli
         home = Path("~/.kube/config").expanduser()
         if home.is_file():
             return _from_file(config, str(home))
-    except (config.ConfigException, OSError) as error:
-        raise ConfigurationError(f"cannot use {path or 'the configuration of this Pod or user'}: {error}") from error
+    except Exception as error:
+        # Whatever a file that is no kubeconfig makes its reader stumble over.
+        what = path or "the configuration of this Pod or user"
+        raise ConfigurationError(f"cannot use {what}: {error!r}") from error
     raise ConfigurationError("no cluster: set KUBECONFIG, or run in a Pod, or have a ~/.kube/config")
 
 
@@ -307,13 +309,11 @@ class WatchStream:
 
     def stop(self) -> None:
         """End the watch, also while another thread waits for its next event."""
-        shutdown = getattr(self._response, "shutdown", None)  # since urllib3 2.3
+        shutdown = getattr(self._response, "shutdown", None)  # since urllib3 2.3; else it ends with its window
         if shutdown is not None:
-            try:
+            # It may have ended by itself at this very moment.
+            with contextlib.suppress(RuntimeError, ValueError, OSError):
                 shutdown()
-            except (ValueError, OSError):
-                return  # it had ended by itself
-        # Without it, the reading thread ends when the window does.
 
 
 @contextlib.contextmanager

@@ -69,8 +69,8 @@ def alongside(work: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         thread.join()
-    if failures:
-        raise failures[0]
+        if failures:
+            raise failures[0]
 
 
 @dataclass
