@@ -1,0 +1,144 @@
+"""`userswarm explain` says first whether users are served, then the one thing that blocks, then what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import scenes
+from userswarm import status, verify
+from userswarm.errors import RequestError
+from userswarm.explaining import ADVICE, explain
+from userswarm.pod_trouble import REASONS
+from userswarm.rendering import InputError
+
+
+def explained(scene: scenes.Scene) -> str:
+    return explain(json.dumps(scene.parent), "swarm.json", scene.settings, scene.now, is_request=False)
+
+
+def explained_request(scene: scenes.Scene) -> str:
+    return explain(json.dumps(scene.request()), "request.json", scene.settings, scene.now, is_request=True)
+
+
+def test_a_verified_swarm_serves_its_user_and_awaits_nothing() -> None:
+    text = explained(scenes.verified())
+
+    assert text.startswith("UserSwarm workspace-a: Ready, serves its user\n")
+    assert "endpoint http://swarm-workspace-a.userswarms.svc:42617\n" in text
+    assert "awaited" not in text
+
+
+def test_what_blocks_is_said_with_what_to_do() -> None:
+    text = explained(scenes.created())
+
+    assert "does NOT serve its user" in text
+    assert "awaited: PersistentVolumeClaim userswarms/swarm-workspace-a-data is asked for and not there yet" in text
+    assert "to do:   kubectl describe uswarm workspace-a" in text
+
+
+def test_every_problem_of_a_spec_is_listed() -> None:
+    scene = scenes.Scene(scenes.user_swarm(storage={"size": "much"}, runtime={"prot": 1}))
+
+    text = explained(scene)
+
+    assert "2 problem(s) in the spec:\n" in text
+    assert "  spec.runtime.prot:" in text
+    assert "port" in text
+    assert '  spec.storage.size: is "much"' in text
+    assert "is Metacontroller running" in text
+
+
+def test_a_status_of_an_older_generation_is_said_to_be_one() -> None:
+    scene = scenes.verified()
+    scene.parent["metadata"]["generation"] = 7
+
+    assert "its spec is of generation 7, this status of 1" in explained(scene)
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        ("2026-11-20T11:59:55Z", "5s"),
+        ("2026-11-20T11:50:00Z", "10m"),
+        ("2026-11-20T06:00:00Z", "6h"),
+        ("2026-11-10T12:00:00Z", "10d"),
+        ("2026-11-20T12:00:30Z", "0s"),
+        ("yesterday", "?"),
+    ],
+)
+def test_conditions_say_for_how_long(at: str, shown: str) -> None:
+    scene = scenes.verified()
+    scene.parent["status"]["conditions"] = [
+        {"type": "Ready", "status": "True", "lastTransitionTime": at, "reason": "R", "message": "m"}
+    ]
+
+    rows = [line.split() for line in explained(scene).splitlines() if line.startswith("Ready")]
+    assert rows == [["Ready", "True", shown, "R", "m"]]
+
+
+def test_a_reason_of_another_release_gets_no_advice_but_is_shown() -> None:
+    scene = scenes.verified()
+    scene.parent["status"]["conditions"] = [
+        {"type": "Ready", "status": "False", "lastTransitionTime": "x", "reason": "Novel", "message": "m"}
+    ]
+
+    text = explained(scene)
+
+    assert "awaited: m" in text
+    assert "to do" not in text
+
+
+def test_a_request_shows_every_child_and_what_the_answer_means_for_it() -> None:
+    scene = scenes.created()
+    scene.drop(verify.CONFIG_MAP)
+    scene.child(verify.STATEFUL_SET)["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:59Z"
+    scene.add_child(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old", "namespace": "userswarms"}, "data": {}}
+    )
+
+    lines = explained_request(scene).splitlines()
+
+    states = {tuple(line.split(maxsplit=2)[:2]): line.split(maxsplit=2)[2] for line in lines if line.count("  ") >= 2}
+    assert states["ConfigMap", "swarm-workspace-a-config"] == "asked for, not there"
+    assert states["ConfigMap", "old"] == "there, and let go by this answer"
+    assert states["StatefulSet", "swarm-workspace-a"] == "being deleted"
+    assert states["ServiceAccount", "swarm-workspace-a"] == "there"
+    assert "asked again after 300 s, if nothing changes before" in lines
+
+
+def test_a_request_to_finalize_tells_when_all_is_done() -> None:
+    scene = scenes.Scene().deleted()
+
+    assert "finalized: the UserSwarm may go" in explained_request(scene)
+
+
+def test_several_swarms_are_explained_one_after_the_other() -> None:
+    two = [scenes.verified().parent, scenes.created(scenes.user_swarm("workspace-b")).parent]
+
+    text = explain("\n---\n".join(map(json.dumps, two)), "two.yaml", scenes.SETTINGS, scenes.NOW, is_request=False)
+
+    assert [line.split(":")[0] for line in text.splitlines() if line.startswith("UserSwarm")] == [
+        "UserSwarm workspace-a",
+        "UserSwarm workspace-b",
+    ]
+
+
+@pytest.mark.parametrize(("text", "error"), [("{", InputError), ("[]", RequestError), ("{}", RequestError)])
+def test_what_is_no_request_is_refused_by_name(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        explain(text, "request.json", scenes.SETTINGS, scenes.NOW, is_request=True)
+
+
+def test_there_is_advice_for_every_reason_that_blocks() -> None:
+    blocking: set[Any] = {
+        value
+        for module in (verify, status)
+        for name, value in vars(module).items()
+        if name.isupper() and name[0] != "_" and isinstance(value, str) and value[:1].isupper() and " " not in value
+    }
+    informative = {verify.CLAIM_RETAINED, verify.CLAIM_CLAMPED}
+
+    assert (blocking | REASONS) - informative <= ADVICE.keys()
