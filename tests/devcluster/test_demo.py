@@ -1,0 +1,138 @@
+"""`userswarm demo` ends well only if every promise held, and says which did not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from userswarm.devcluster import demo
+from userswarm.devcluster.commands import demo as command
+from userswarm.devcluster.demo import DemoError, Story, run_demo, webhook
+from userswarm.errors import InvalidParentError
+from userswarm.manifests import manifest_path
+
+
+@pytest.fixture(scope="module")
+def url() -> Any:
+    with webhook() as address:
+        yield address
+
+
+def sample(**storage: str) -> dict[str, Any]:
+    swarm: dict[str, Any] = yaml.safe_load(manifest_path("samples/minimal.yaml").read_text(encoding="utf-8"))
+    if storage:
+        swarm["spec"]["storage"] = storage
+    return swarm
+
+
+def tell(swarm: dict[str, Any], url: str) -> tuple[Story, list[str]]:
+    lines: list[str] = []
+    story = Story(swarm, url, lines.append)
+    try:
+        story.tell()
+    finally:
+        story.close()
+    return story, lines
+
+
+def test_the_command_tells_the_whole_story_and_ends_well() -> None:
+    result = CliRunner().invoke(command, [])
+
+    assert result.exit_code == 0, result.output
+    for line in ("READY", "SUSPENDED", "DELETING", "nothing is left behind"):
+        assert line in result.output
+    rows = dict(line.rsplit("  ", 1) for line in result.output.splitlines() if "  " in line.strip())
+    assert rows[f"API writes in {3 * demo.RESYNCS} resyncs while settled".ljust(42)].strip() == "0"
+
+
+def test_a_volume_that_is_to_be_kept_is_all_that_stays(url: str) -> None:
+    _, lines = tell(sample(retainPolicy="Retain"), url)
+
+    assert any("kept: PersistentVolumeClaim" in line for line in lines)
+    assert "  ok     nothing else is left behind" in lines
+
+
+def test_secrets_that_a_swarm_names_are_there(url: str) -> None:
+    swarm = yaml.safe_load(manifest_path("samples/full.yaml").read_text(encoding="utf-8"))
+
+    _, lines = tell(swarm, url)
+
+    assert "  ok     it is verified" in lines
+
+
+def test_a_promise_that_does_not_hold_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PATIENCE", 1)
+
+    with pytest.raises(DemoError, match="not verified after 1 simulated seconds"):
+        tell(sample(), url)
+
+
+def test_a_deletion_that_does_not_end_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(sample(), url, lambda line: None)
+    story._cluster.apply(story._swarm)
+    story._until("verified", lambda status: status.get("verified") is True)
+    monkeypatch.setattr(demo, "PATIENCE", 0.5)
+    story._cluster.delete(story._name)
+
+    with pytest.raises(DemoError, match="still there"):
+        story._until_gone()
+    story.close()
+
+
+def test_a_failure_is_told_and_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PATIENCE", 1)
+
+    result = CliRunner().invoke(command, [])
+
+    assert result.exit_code == 1
+    assert "FAILED: not verified" in result.output
+
+
+def test_a_file_that_is_not_valid_starts_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "swarm.yaml"
+    file.write_text(yaml.safe_dump(sample(size="much")))
+
+    with pytest.raises(InvalidParentError, match=r"spec\.storage\.size"):
+        run_demo(file, keep=False, show=print)
+    result = CliRunner().invoke(command, [str(file)])
+    assert result.exit_code == 1
+    assert "Error: UserSwarm" in result.output
+
+
+def test_kept_webhook_answers_until_it_is_interrupted() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "userswarm.cli", "demo", "--keep"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("kept: "):
+                break
+        address = lines[-1].split()[1]
+        with urllib.request.urlopen(f"{address}/healthz") as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    with pytest.raises(DemoError, match="ended with exit code 1"), webhook():
+        pytest.fail("no server was started")
+
+
+def test_a_server_that_is_never_ready_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "START_SECONDS", 0)
+
+    with pytest.raises(DemoError, match="not ready after 0 s"), webhook():
+        pytest.fail("nobody could be ready so early")
