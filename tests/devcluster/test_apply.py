@@ -188,3 +188,10 @@ def test_an_item_of_which_somebody_owns_a_field_stays(api: ApiServer) -> None:
     stored = api.apply(widget(), "one")
 
     assert stored["spec"]["parts"] == [{"name": "a", "color": "red"}]
+
+
+def test_an_item_without_any_key_is_an_item_still(api: ApiServer) -> None:
+    stored = api.apply(widget(spec={"parts": [{}]}), "one")
+
+    assert stored["spec"]["parts"] == [{}]
+    assert "parts" not in api.apply(widget(), "one")["spec"]

@@ -481,9 +481,7 @@ class Metacontroller:
             return rules
         body = self._call("customize", parent, {"controller": self._controller, "parent": parent})
         answer = self._decode("customize", body, {"relatedResources"})
-        wanted = answer.get("relatedResources") or []
-        if not isinstance(wanted, list):
-            raise SyncError("can't unmarshal webhookResponse: relatedResources is no list")
+        wanted = _typed(answer, "relatedResources", list, [])
         for rule in wanted:
             self._refuse_unknown("customize", rule if isinstance(rule, dict) else {}, RULE_FIELDS)
         rules = tuple(parse_rule(rule, self.api) for rule in wanted)
