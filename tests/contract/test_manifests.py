@@ -456,6 +456,7 @@ def test_platform_yaml_is_the_one_place_to_edit(tmp_path: Path) -> None:
     assert environ["USERSWARM_ALLOWED_IMAGE_PREFIXES"] == new["allowedImagePrefixes"]
     assert environ["USERSWARM_DEFAULT_IMAGE"] == new["defaultImage"]
     assert environ["USERSWARM_HELPER_IMAGE"] == new["helperImage"]
+    assert environ["USERSWARM_PLATFORM_NAMESPACE_LABELS"] == "kubernetes.io/metadata.name=shop"
     subject = named(objects, "ClusterRoleBinding", "userswarm-backend")["subjects"][0]
     assert (subject["namespace"], subject["name"]) == ("shop", "shopkeeper")
     assert "kubernetes.io/metadata.name: shop" in yaml.safe_dump(named(objects, "NetworkPolicy", "runtime-ingress"))

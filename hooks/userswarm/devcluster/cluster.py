@@ -89,7 +89,7 @@ class Cluster:
         self.metacontroller = Metacontroller(
             self.api,
             self.hooks,
-            controller or next(load_manifests("controller", "CompositeController")),
+            controller or composite_controller(),
             apply_strategy=apply_strategy,
         )
 
@@ -127,6 +127,15 @@ class Cluster:
     def delete(self, name: str, *, propagation: str = "Background") -> None:
         """Delete a UserSwarm."""
         self.api.delete(*USER_SWARM, None, name, propagation=propagation)
+
+
+def composite_controller(*, dedicated: bool = False) -> Manifest:
+    """Return this project's CompositeController, for Dedicated swarms too if asked for."""
+    controller = next(load_manifests("controller", "CompositeController"))
+    if dedicated:
+        patch = manifest_path("components/dedicated/compositecontroller.yaml").read_text(encoding="utf-8")
+        controller["spec"]["childResources"] += [step["value"] for step in yaml.safe_load(patch)]
+    return controller
 
 
 def load_manifests(directory: str, kind: str) -> Iterator[Manifest]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from userswarm.devcluster.apiserver import Write
-from userswarm.devcluster.cluster import Cluster, load_manifests
+from userswarm.devcluster.cluster import Cluster, composite_controller
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.hooks import HttpHooks
 from userswarm.errors import UserSwarmError
+from userswarm.isolation import DEDICATED
 from userswarm.k8s import JOB, NAMESPACE, POD, Manifest
 from userswarm.manifests import manifest_path
 from userswarm.rendering import check_user_swarm, read_user_swarms
@@ -73,7 +74,7 @@ class Story:
         self._name = swarm["metadata"]["name"]
         self._retained = swarm["spec"].get("storage", {}).get("retainPolicy") == "Retain"
         self._hooks = HttpHooks(url)
-        self._cluster = Cluster(hooks=self._hooks, controller=_controller(swarm))
+        self._cluster = Cluster(hooks=self._hooks, controller=composite_controller(dedicated=_is_dedicated(swarm)))
         self._api = self._cluster.api
         self._shown = 0
         self._phase = ""
@@ -232,14 +233,8 @@ class Story:
         return sum(write.kind == JOB.kind and write.verb == "create" for write in self._api.writes)
 
 
-def _controller(swarm: Manifest) -> Manifest:
-    """Return the CompositeController; a Dedicated swarm needs the one that may make namespaces."""
-    controller = next(load_manifests("controller", "CompositeController"))
-    if swarm["spec"].get("placement", {}).get("isolation") == "Dedicated":
-        controller["spec"]["childResources"] += next(load_manifests("controller/dedicated", "CompositeController"))[
-            "spec"
-        ]["childResources"]
-    return controller
+def _is_dedicated(swarm: Manifest) -> bool:
+    return bool(swarm["spec"].get("placement", {}).get("isolation") == DEDICATED)
 
 
 def _keys(cluster: Cluster) -> set[tuple[str, str]]:
