@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("userswarm", deadline=None)  # two busy cores are no reason to fail
+settings.register_profile("userswarm-long", deadline=None, max_examples=3000)  # pytest --hypothesis-profile=…
 settings.load_profile("userswarm")
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -120,7 +120,7 @@ class Scene:
         metadata = self.child(kind, name)["metadata"]
         del self.children[kind.group][f"{metadata['namespace']}/{metadata['name']}"]
         if kind is CLAIM:
-            self.related[kind.group].clear()
+            self.related.get(kind.group, {}).clear()
 
     @property
     def pod(self) -> Json:

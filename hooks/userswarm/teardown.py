@@ -6,6 +6,7 @@ that somebody deleted by hand are only parts that are gone already.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def _restate(child: Observed) -> Manifest:
             "labels": dict(metadata.get("labels") or {}),
             **({"annotations": annotations} if annotations else {}),
         },
-        "spec": {key: spec[key] for key in _CLAIM_FIELDS if key in spec},
+        "spec": {key: copy.deepcopy(spec[key]) for key in _CLAIM_FIELDS if key in spec},
     }
 
 
