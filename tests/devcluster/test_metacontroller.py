@@ -497,6 +497,53 @@ def test_a_claim_that_fails_is_a_sync_error_unless_the_child_is_gone(code: int, 
     assert zoo.names("ConfigMap") == [] if errors else True
 
 
+def test_a_child_in_another_namespace_than_its_parents_is_not_its_child() -> None:
+    cluster = Workloads()
+    cluster.api.register_crd(crd("Widget", scope="Namespaced"))
+    cluster.api.create(namespace("spare"))
+    hooks = FakeHooks(sync=always())
+    Metacontroller(cluster.api, hooks, controller(CONFIG))
+    parent = cluster.api.create({**widget(), "metadata": {"name": "w", "namespace": "spare"}})
+    uid = parent["metadata"]["uid"]
+    owner = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": uid, "controller": True}
+    cluster.api.create(config_map(labels={"controller-uid": uid}, ownerReferences=[owner]))
+    assert cluster.settle()
+
+    assert hooks.last("sync")["children"] == {"ConfigMap.v1": {}}
+    assert cluster.names("ConfigMap") == ["c"]
+
+
+def owned_by(request: Json) -> Json:
+    metadata = request["parent"]["metadata"]
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": "Widget",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+@pytest.mark.parametrize(("strategy", "survives"), [("dynamic-apply", True), (SERVER_SIDE_APPLY, False)])
+def test_an_explicit_owner_reference_that_is_returned_no_longer_releases_a_child_in_finalize(
+    strategy: str, survives: bool
+) -> None:
+    def finalize(request: Json) -> Json:
+        return answer(config_map(), finalized=not request["children"]["ConfigMap.v1"])
+
+    hooks = FakeHooks(sync=lambda r: answer(config_map(ownerReferences=[owned_by(r)])), finalize=finalize)
+    zoo = started(hooks, apply_strategy=strategy)
+    assert zoo.api.get(*C)["metadata"]["ownerReferences"] == [owned_by(hooks.last("sync"))]
+    assert zoo.metacontroller.sync_errors == 0
+    zoo.api.delete(*W)
+    assert zoo.settle()
+
+    # Server-side apply puts the reference back, so such a finalize waits for ever.
+    assert (zoo.api.peek(*W) is None) is survives
+    assert ("ownerReferences" not in zoo.api.get(*C)["metadata"]) is survives
+
+
 # Status
 
 
@@ -1173,6 +1220,22 @@ def test_a_related_object_concerns_only_the_parents_that_asked_for_it() -> None:
     zoo.settle()
 
     assert [request["parent"]["metadata"]["name"] for _, request in hooks.requests[before:]] == ["b"]
+
+
+def test_an_object_of_the_right_name_in_another_namespace_concerns_nobody() -> None:
+    zoo, hooks = customizing({"apiVersion": "v1", "resource": "configmaps", "namespace": "zoo", "names": ["late"]})
+    zoo.api.create(widget("second"))
+    zoo.settle()
+    before = len(hooks.requests)
+    late = config_map("late")
+    late["metadata"]["namespace"] = "spare"
+    zoo.api.create(late)
+    zoo.settle()
+    assert len(hooks.requests) == before
+    zoo.api.delete("example.com/v1", "Widget", None, "second")
+    zoo.api.create(config_map("late"))
+    zoo.settle()
+    assert {request["parent"]["metadata"]["name"] for _, request in hooks.requests[before:]} == {"w"}
 
 
 # Server-side apply

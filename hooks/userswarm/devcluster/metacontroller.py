@@ -285,7 +285,7 @@ class Metacontroller:
         for obj in (event.object, event.old):
             if obj is not None:
                 for key in self._related.parents_of(kind, obj, self.api):
-                    self._enqueue_related(key)
+                    self.enqueue(key)
 
     def _on_parent(self, event: WatchEvent) -> None:
         if event.type == "DELETED":
@@ -297,11 +297,6 @@ class Metacontroller:
     def _enqueue_parent(self, parent: Observed) -> None:
         if self._cares_for(parent):
             self.enqueue(key_of(parent))
-
-    def _enqueue_related(self, key: Key) -> None:
-        parent = self.api.peek(self._parent.api_version, self._parent.kind, *key)
-        if parent is not None:
-            self._enqueue_parent(parent)
 
     def _cares_for(self, parent: Observed) -> bool:
         return self._has_finalizer(parent) or self._selects(parent)
