@@ -9,6 +9,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 import struct
@@ -92,9 +93,7 @@ class RestServer:
         self.stopping = False
         self.silent = False
         self._port = port
-        self._http: _HttpServer | None = None
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] | None = None
+        self._running: _Running | None = None
         self._snapshots: OrderedDict[str, _Snapshot] = OrderedDict()
         self._lists = 0
 
@@ -117,25 +116,27 @@ class RestServer:
     def start(self) -> None:
         """Listen, on the same port as before if it has been stopped."""
         self.stopping = False
-        self._unsubscribe = self.api.subscribe(self._notify)
-        self._http = _HttpServer(self, self._port)
-        self._port = self._http.server_port
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, name="userswarm-rest", daemon=True
+        http = _HttpServer(self, self._port)
+        self._port = http.server_port
+        thread = threading.Thread(
+            target=http.serve_forever, kwargs={"poll_interval": 0.02}, name="userswarm-rest", daemon=True
         )
-        self._thread.start()
+        self._running = _Running(http, thread, self.api.subscribe(self._notify))
+        thread.start()
 
     def stop(self) -> None:
         """Drop every connection, also in the middle of an answer, and wait for all threads."""
-        assert self._http is not None and self._thread is not None and self._unsubscribe is not None  # noqa: S101, PT018
-        self._http.shutdown()
-        self._thread.join()
-        self._unsubscribe()
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.http.shutdown()
+        running.thread.join()
+        running.unsubscribe()
         with self.changed:
             self.stopping = True
             self.changed.notify_all()
-        self._http.drop_connections()
-        self._http.server_close()
+        running.http.drop_connections()
+        running.http.server_close()
 
     def restart(self) -> None:
         """Drop every connection and be there again; nothing that is stored is lost, lists under way are."""
@@ -203,6 +204,15 @@ class RestServer:
         return snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What `stop` has to end."""
+
+    http: _HttpServer
+    thread: threading.Thread
+    unsubscribe: Callable[[], None]
+
+
 class _HttpServer(ThreadingHTTPServer):
     """Knows its connections, so that it can drop them."""
 
@@ -229,10 +239,9 @@ class _HttpServer(ThreadingHTTPServer):
     def drop_connections(self) -> None:
         """Make every thread that reads or writes fail."""
         for connection in tuple(self._connections):
-            try:
+            # It may be closed at this very moment.
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # closed at this very moment
 
 
 class _Handler(BaseHTTPRequestHandler):
