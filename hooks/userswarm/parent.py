@@ -86,10 +86,10 @@ def parse_parent(parent: Observed, settings: Settings) -> UserSwarm:
     Raises InvalidParentError with every problem, each with its path and what would be accepted.
     """
     schema = user_swarm_schema()
-    complete = schema.with_defaults(parent)
-    problems = list(schema.problems(complete))
+    # Judged as its user wrote it: defaults are right, and there are more of them.
+    problems = schema.problems(parent)
+    spec = schema.spec_with_defaults(parent)
     spoilt = [problem.path for problem in problems]
-    spec = complete.get("spec")
     metadata = parent["metadata"]
     for path, check in _CHECKS:
         if isinstance(spec, dict) and not any(_overlap(path, other) for other in spoilt):
@@ -98,7 +98,7 @@ def parse_parent(parent: Observed, settings: Settings) -> UserSwarm:
         problems.extend(_check_secrets(spec, metadata["name"], spoilt, settings))
     if problems:
         raise InvalidParentError(metadata["name"], sorted(problems, key=lambda problem: problem.path))
-    return _build(parent, complete["spec"], settings)
+    return _build(parent, spec, settings)
 
 
 def _build(parent: Observed, spec: Manifest, settings: Settings) -> UserSwarm:
