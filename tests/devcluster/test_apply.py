@@ -195,3 +195,10 @@ def test_an_item_without_any_key_is_an_item_still(api: ApiServer) -> None:
 
     assert stored["spec"]["parts"] == [{}]
     assert "parts" not in api.apply(widget(), "one")["spec"]
+
+
+def test_a_field_of_an_item_that_is_applied_no_longer_goes_and_the_item_stays(api: ApiServer) -> None:
+    api.apply(widget(spec={"parts": [{"name": "a", "color": "red"}]}), "one")
+    stored = api.apply(widget(spec={"parts": [{"name": "a"}]}), "one")
+
+    assert stored["spec"]["parts"] == [{"name": "a"}]

@@ -230,8 +230,12 @@ class ApiServer:
 
     def find_uid(self, uid: str) -> Observed | None:
         """Return the stored object that has a uid."""
-        found = self._by_uid.get(uid)
-        return None if found is None else self._tables[found[0].api_version, found[0].kind].objects[found[1]]
+        return self.peek_uid(uid) if uid in self._by_uid else None
+
+    def peek_uid(self, uid: str) -> Observed:
+        """Return the stored object that has a uid, where there must be one."""
+        kind, key = self._by_uid[uid]
+        return self._tables[kind.api_version, kind.kind].objects[key]
 
     def dependents(self, uid: str) -> Dependents:
         """Return the stored objects that name a uid among their owners, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 from userswarm.devcluster.apiserver import ApiServer
@@ -18,23 +19,18 @@ def record_event(api: ApiServer, about: Observed, kind: str, reason: str, messag
     name = f"{metadata['name'][:230]}.{hashlib.sha256(what.encode()).hexdigest()[:16]}"
     now = api.clock.timestamp()
     seen = api.peek("v1", "Event", namespace, name)
-    try:
+    with contextlib.suppress(ApiError):
         if seen is not None:
             again = {"count": seen["count"] + 1, "lastTimestamp": now}
             api.patch("v1", "Event", namespace, name, again, actor=source)
             return
+        involved = {name: metadata[name] for name in ("name", "namespace", "uid") if name in metadata}
         api.create(
             {
                 "apiVersion": "v1",
                 "kind": "Event",
                 "metadata": {"name": name, "namespace": namespace},
-                "involvedObject": {
-                    "apiVersion": about["apiVersion"],
-                    "kind": about["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    **({"namespace": namespace} if metadata.get("namespace") else {}),
-                },
+                "involvedObject": {"apiVersion": about["apiVersion"], "kind": about["kind"], **involved},
                 "type": kind,
                 "reason": reason,
                 "message": message[:1024],
@@ -45,6 +41,3 @@ def record_event(api: ApiServer, about: Observed, kind: str, reason: str, messag
             },
             actor=source,
         )
-    except ApiError as error:
-        if error.code not in {403, 404}:
-            raise

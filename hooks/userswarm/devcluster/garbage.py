@@ -6,6 +6,7 @@ finalizers that Kubernetes has for them. A namespace goes when everything in it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
@@ -112,13 +113,11 @@ class NamespaceController:
             for kind, obj in self._api.everything_in(name):
                 # Deleting one may have taken others along.
                 if not is_deleting(obj) and self._api.find_uid(uid_of(obj)) is not None:
-                    object_name = obj["metadata"]["name"]
-                    try:
-                        self._api.delete(kind.api_version, kind.kind, name, object_name, actor=NAMESPACE_ACTOR)
-                    except ApiError as error:
-                        # An admission step may say no for now; the next look tries again.
-                        if error.code < 400:
-                            raise
+                    # An admission step may say no for now; the next look tries again.
+                    with contextlib.suppress(ApiError):
+                        self._api.delete(
+                            kind.api_version, kind.kind, name, obj["metadata"]["name"], actor=NAMESPACE_ACTOR
+                        )
             if self._api.everything_in(name):
                 self._api.clock.after(self._seconds, sweep)
             else:

@@ -94,11 +94,9 @@ class ClaimController(Reconciler):
         for claim in self.api.scan(self.api_version, self.kind):
             self.enqueue(key_of(claim))
 
-    def reconcile(self, key: Key) -> None:
+    def reconcile(self, obj: Observed) -> None:
         """Release, bind or grow one claim."""
-        claim = self.api.peek(self.api_version, self.kind, *key)
-        if claim is None:
-            return
+        claim, key = obj, key_of(obj)
         if is_deleting(claim):
             self._release(claim)
         elif claim["status"]["phase"] == "Pending":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
-from userswarm.devcluster.objects import Key, condition, controller_reference, is_deleting, key_of, labels_of, same_json
+from userswarm.devcluster.objects import condition, controller_reference, is_deleting, key_of, labels_of, same_json
 from userswarm.devcluster.related import RelatedIndex, RelatedRule
 from userswarm.devcluster.selectors import from_labels
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
@@ -47,12 +47,12 @@ class EndpointController(Reconciler):
         namespace = service["metadata"]["namespace"]
         return (RelatedRule(self._pods, namespace, frozenset(), from_labels(selector), None),)
 
-    def reconcile(self, key: Key) -> None:
+    def reconcile(self, obj: Observed) -> None:
         """Write the slice of one Service."""
-        service = self.api.peek(self.api_version, self.kind, *key)
-        if service is None or not service["spec"].get("selector"):
+        service = obj
+        namespace, name = key_of(service)
+        if not service["spec"].get("selector"):
             return
-        namespace, name = key
         pods = self.api.scan("v1", "Pod", namespace, from_labels(service["spec"]["selector"]))
         listed = [pod for pod in pods if pod["status"].get("podIP") and not _is_done(pod)]
         endpoints = [_endpoint(service, pod) for pod in listed]
@@ -117,4 +117,5 @@ def _port(port: Observed, pod: Observed) -> Manifest:
     if isinstance(target, str):
         named = (each for container in pod["spec"]["containers"] for each in container.get("ports", ()))
         target = next((each["containerPort"] for each in named if each.get("name") == target), None)
-    return {"name": port.get("name", ""), "port": target, "protocol": port["protocol"]}
+    listed = {"name": port.get("name"), "port": target, "protocol": port["protocol"]}
+    return {field: value for field, value in listed.items() if value is not None}

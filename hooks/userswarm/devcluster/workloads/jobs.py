@@ -11,7 +11,6 @@ from datetime import datetime
 
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.objects import (
-    Key,
     condition,
     controller_of,
     controller_reference,
@@ -69,14 +68,12 @@ class JobController(Reconciler):
             rest = [name for name in pod["metadata"]["finalizers"] if name != TRACKING]
             self.api.patch("v1", "Pod", *key_of(pod), {"metadata": {"finalizers": rest}}, actor=ACTOR)
 
-    def reconcile(self, key: Key) -> None:
+    def reconcile(self, obj: Observed) -> None:
         """Count what ended, and begin or end what has to be."""
-        job = self.api.peek(self.api_version, self.kind, *key)
-        if job is None or is_deleting(job):
+        job = obj
+        if is_deleting(job) or condition(job, "Complete") or condition(job, "Failed"):
             return
         status: Manifest = copy_json(job["status"])
-        if condition(job, "Complete") or condition(job, "Failed"):
-            return
         now = self.clock.timestamp()
         status.setdefault("startTime", now)
         self._count(job, status)
@@ -96,20 +93,25 @@ class JobController(Reconciler):
             elif not pods:
                 set_condition(status, "Complete", True, now, *_REACHED)
                 status["completionTime"] = now
-        elif not pods and self._may_retry(job, status, key):
-            active = [self._create_pod(job)]
-        self._write(job, status, active, len(pods) - len(active) if pods else 0)
+        terminating = len(pods) - len(active)
+        try:
+            if not (pods or target or succeeded) and self._may_retry(job, status):
+                active = [self._create_pod(job)]
+        finally:
+            # Also when no pod could be made: what was counted is counted once.
+            self._write(job, status, active, terminating)
 
     def _count(self, job: Observed, status: Manifest) -> None:
         for pod in self.api.controlled_by("v1", "Pod", uid_of(job)):
-            if TRACKING not in pod["metadata"].get("finalizers", ()):
-                continue
-            if _ended(pod):
+            if _ended(pod) and TRACKING in pod["metadata"].get("finalizers", ()):
                 name = "succeeded" if pod["status"]["phase"] == "Succeeded" else "failed"
                 status[name] = status.get(name, 0) + 1
                 self._untrack(uid_of(pod))
 
     def _judge(self, job: Observed, status: Manifest, now: str) -> None:
+        if condition({"status": status}, "FailureTarget"):
+            # Failed for one reason; what its pods do while they are ended is no other.
+            return
         if status.get("succeeded", 0) >= job["spec"]["completions"]:
             set_condition(status, "SuccessCriteriaMet", True, now, *_REACHED)
         elif status.get("failed", 0) > job["spec"]["backoffLimit"]:
@@ -120,9 +122,9 @@ class JobController(Reconciler):
             if left <= 0:
                 set_condition(status, "FailureTarget", True, now, *_DEADLINE)
             else:
-                self.clock.after(left, functools.partial(self.enqueue, key_of(job)), background=True)
+                self.enqueue(key_of(job), left)
 
-    def _may_retry(self, job: Observed, status: Manifest, key: Key) -> bool:
+    def _may_retry(self, job: Observed, status: Manifest) -> bool:
         """Return whether the next pod may be made: at once the first time, then after 10 s, doubling."""
         failed = status.get("failed", 0)
         if not failed:
@@ -131,15 +133,15 @@ class JobController(Reconciler):
             entry["state"]["terminated"]["finishedAt"]
             for pod in self.api.controlled_by("v1", "Pod", uid_of(job))
             for entry in pod["status"].get("containerStatuses", ())
-            if "terminated" in entry["state"]
         ]
         if not ended:
+            # Somebody took the failed pods away.
             return True
         wait = min(10.0 * 2 ** (failed - 1), 600.0)
         left = wait - (self.clock.now() - datetime.fromisoformat(max(ended))).total_seconds()
         if left <= 0:
             return True
-        self.enqueue(key, left)
+        self.enqueue(key_of(job), left)
         return False
 
     def _create_pod(self, job: Observed) -> Manifest:
@@ -165,9 +167,7 @@ class JobController(Reconciler):
                 status[name] = count
         status["uncountedTerminatedPods"] = {}
         if not same_json(job["status"], status):
-            fresh = self.api.peek(self.api_version, self.kind, *key_of(job))
-            if fresh is not None:
-                self.api.update_status({**fresh, "status": status}, actor=ACTOR)
+            self.api.update_status({**job, "status": status}, actor=ACTOR)
 
 
 def _ended(pod: Observed) -> bool:

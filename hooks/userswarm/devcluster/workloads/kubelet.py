@@ -58,7 +58,6 @@ class _Run:
     uid: str
     stage: str = "schedule"
     init: int = 0
-    restarts: int = 0
     started: str = ""
     deadline: float = 0
     timer: Timer | None = None
@@ -93,11 +92,12 @@ class Kubelet:
         faults.listeners.append(self._on_faults)
 
     def blip(self, namespace: str, name: str, seconds: float) -> None:
-        """Let a ready pod fail its readiness probe for so long."""
+        """Let a pod that is ready fail its readiness probe for so long; any other is not ready anyway."""
         pod = self.api.get("v1", "Pod", namespace, name)
         run = self._runs[uid_of(pod)]
-        self._set_ready(pod, ready=False)
-        self._next(run, "ready", seconds)
+        if run.stage == "running" and not run.ending:
+            self._set_ready(pod, ready=False)
+            self._next(run, "ready", seconds)
 
     # What makes it look at a pod
 
@@ -128,16 +128,19 @@ class Kubelet:
             self._set_timer(run, seconds, self._end)
 
     def _on_faults(self) -> None:
-        for uid, run in list(self._runs.items()):
-            pod = self.api.find_uid(uid)
-            if pod is None or run.ending:
+        for run in self._runs.values():
+            if run.ending:
                 continue
-            if run.backoff is not None:
-                if self.faults.find(run.backoff, pod) is None:
-                    run.backoff = None
-                    self._next(run, run.stage, self.timings.start)
-            elif run.timer is None:
-                self._next(run, run.stage, 0)
+            if run.backoff is None:
+                if run.timer is None:
+                    self._next(run, run.stage, 0)
+            elif self.faults.find(run.backoff, self._pod(run)) is None:
+                run.backoff = None
+                self._next(run, run.stage, self.timings.start)
+
+    def _pod(self, run: _Run) -> Observed:
+        """Return the stored pod; it is there as long as its run is."""
+        return self.api.peek_uid(run.uid)
 
     def _wait_for(self, run: _Run, kind: str, namespace: str, name: str) -> None:
         self._waiting.setdefault((kind, namespace, name), {})[run.uid] = None
@@ -164,8 +167,8 @@ class Kubelet:
     def _step(self, run: _Run) -> None:
         run.timer = None
         run.backoff = None
-        pod = self.api.find_uid(run.uid)
-        if pod is not None and not is_deleting(pod) and pod["status"]["phase"] not in {"Succeeded", "Failed"}:
+        pod = self._pod(run)
+        if pod["status"]["phase"] not in {"Succeeded", "Failed"}:
             self._stages[run.stage](pod, run)
 
     def _schedule(self, pod: Observed, run: _Run) -> None:
@@ -271,11 +274,13 @@ class Kubelet:
         for entry, blocked in zip(status["containerStatuses"], blocks, strict=True):
             entry["state"] = blocked or running(now)
             entry["imageID"] = "" if blocked else f"containerd://{entry['image']}"
-        summarize(pod, status, now, probe_passes=False)
+        serves = pod["spec"]["restartPolicy"] == "Always"
+        # What runs to its end has no readiness probe.
+        summarize(pod, status, now, probe_passes=not serves)
         self._write(pod, status)
         if any(blocks):
             return
-        if pod["spec"]["restartPolicy"] == "Always":
+        if serves:
             self._next(run, "ready", self.timings.ready)
         else:
             run.deadline = self._clock.elapsed + _timeout(pod)
@@ -362,26 +367,22 @@ class Kubelet:
 
     def _end(self, run: _Run) -> None:
         run.timer = None
-        pod = self.api.find_uid(run.uid)
-        if pod is None:
-            return
-        if pod["metadata"].get("finalizers") and "containerStatuses" in pod["status"]:
+        pod = self._pod(run)
+        if pod["metadata"].get("finalizers"):
             # Who holds it wants to see how it ended.
             status = copy_json(pod["status"])
             now = self._clock.timestamp()
-            for entry in status["containerStatuses"]:
+            for entry in status.get("containerStatuses", ()):
                 entry["state"] = terminated(143, "Error", "", run.started or now, now)
-            summarize(pod, status, now, probe_passes=False)
+            status["phase"] = "Failed"
             self._write(pod, status)
-        if self.api.find_uid(run.uid) is not None:
-            self.api.delete("v1", "Pod", *key_of(pod), uid=run.uid, grace_period=0, actor=ACTOR)
+        self.api.delete("v1", "Pod", *key_of(pod), uid=run.uid, grace_period=0, actor=ACTOR)
 
     def _write(self, pod: Observed, status: Manifest, *, actor: str = ACTOR) -> None:
         # The defaults that the API server adds are in both: only a real change is written.
         if not same_json(pod["status"], status):
-            fresh = self.api.find_uid(uid_of(pod))
-            if fresh is not None:
-                self.api.update_status({**fresh, "status": status}, actor=actor)
+            fresh = self.api.peek_uid(uid_of(pod))
+            self.api.update_status({**fresh, "status": status}, actor=actor)
 
 
 def _words(container: Observed) -> list[str]:

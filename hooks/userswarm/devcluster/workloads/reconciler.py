@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections import Counter
 
@@ -10,11 +11,12 @@ from userswarm.devcluster.clock import Timer
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.events import record_event
 from userswarm.devcluster.objects import Key
+from userswarm.k8s import Observed
 
 ACTOR = "kube-controller-manager"
 
 
-class Reconciler:
+class Reconciler(abc.ABC):
     """A controller of one kind; subclasses say in `reconcile` what to do about an object."""
 
     api_version: str
@@ -40,20 +42,22 @@ class Reconciler:
             self.clock.cancel(planned)
         self._queued[key] = timer
 
-    def reconcile(self, key: Key) -> None:
-        """Do what has to be done about one object; it may be gone."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def reconcile(self, obj: Observed) -> None:
+        """Do what has to be done about one stored object."""
 
     def _work(self, key: Key) -> None:
         del self._queued[key]
+        obj = self.api.peek(self.api_version, self.kind, *key)
+        if obj is None:
+            self._failures.pop(key, None)
+            return
         try:
-            self.reconcile(key)
+            self.reconcile(obj)
         except ApiError as error:
-            about = self.api.peek(self.api_version, self.kind, *key)
-            if about is not None:
-                record_event(self.api, about, "Warning", "FailedCreate", str(error), source=ACTOR)
+            record_event(self.api, obj, "Warning", "FailedCreate", str(error), source=ACTOR)
             # As client-go backs off; what failed for long need not keep anybody waiting.
-            delay = min(0.005 * 2 ** self._failures[key], 1000.0)
+            delay = min(0.005 * 2 ** min(self._failures[key], 30), 1000.0)
             self._failures[key] += 1
             self.enqueue(key, delay, background=delay > 1)
         else:

@@ -11,7 +11,6 @@ from typing import Any
 
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.objects import (
-    Key,
     condition,
     controller_of,
     controller_reference,
@@ -47,17 +46,15 @@ class StatefulSetController(Reconciler):
             if owner is not None and owner["kind"] == self.kind:
                 self.enqueue((event.object["metadata"]["namespace"], owner["name"]))
 
-    def reconcile(self, key: Key) -> None:
+    def reconcile(self, obj: Observed) -> None:
         """Take the one next step towards the wanted pods, then write the status."""
-        found = self.api.peek(self.api_version, self.kind, *key)
-        if found is None or is_deleting(found):
+        if is_deleting(obj):
             return
-        revision = f"{found['metadata']['name']}-{hash_suffix(found['spec']['template'])}"
-        pods = self._pods(found)
+        revision = f"{obj['metadata']['name']}-{hash_suffix(obj['spec']['template'])}"
         try:
-            self._step(found, pods, revision)
+            self._step(obj, self._pods(obj), revision)
         finally:
-            self._write_status(found, self._pods(found), revision)
+            self._write_status(obj, self._pods(obj), revision)
 
     def _pods(self, found: Observed) -> dict[int, Observed]:
         """Return the set's pods by ordinal."""
