@@ -30,7 +30,7 @@ from userswarm.k8s import (
     Observed,
 )
 from userswarm.observe import Observation
-from userswarm.place import verify_namespace, verify_workloads
+from userswarm.place import verify_namespace, verify_walls, verify_workloads
 from userswarm.plan import Plan
 from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
 from userswarm.status import Findings
@@ -74,6 +74,9 @@ def compute_desired(
     refused = _fit_claim(claim, identity, observation)
     others = _kept_as_they_are(identity, observation)
     namespace = _judge_namespace(plan, observation)
+    placed = namespace is None or namespace.ok
+    if plan.isolation is not None and placed:
+        namespace = verify_walls(standing.values(), observation) or namespace
     storage = _judge_storage(claim, identity, refused, others, observation)
     held = _hold_stateful_set(plan, standing, observation)
     replaced = _replaced(standing, observation)
@@ -87,7 +90,7 @@ def compute_desired(
     verdicts = (*([namespace] if namespace is not None else []), storage, workload, services)
     trial = _judge_trial(plan, parent, observation, managed, verdicts, now)
 
-    if namespace is not None and not namespace.ok:
+    if namespace is not None and not placed:
         children = _without_namespace(namespace, standing)
         others = [freeze_child(child) for child in observation.children() if not _is_own_namespace(child, identity)]
     else:
@@ -102,7 +105,7 @@ def compute_desired(
         suspended=plan.swarm.suspend,
         stopped=_is_stopped(identity, observation),
         namespace=namespace,
-        workloads=_judge_workloads(plan, observation),
+        workloads=_judge_workloads(plan, replaced, observation),
     )
     return Desired([child for child in children if _group(child) in managed] + others, findings)
 
@@ -116,10 +119,10 @@ def _judge_namespace(plan: Plan, observation: Observation) -> Verdict | None:
     return verify_namespace(plan.identity, observation)
 
 
-def _judge_workloads(plan: Plan, observation: Observation) -> Verdict | None:
+def _judge_workloads(plan: Plan, replaced: dict[tuple[str, str], str], observation: Observation) -> Verdict | None:
     if plan.isolation is None or not plan.isolation.workloads:
         return None
-    return verify_workloads(plan.isolation, plan.identity, observation)
+    return verify_workloads(plan.isolation, plan.identity, replaced, observation)
 
 
 def _without_namespace(verdict: Verdict, standing: dict[tuple[str, str], Manifest]) -> list[Manifest]:

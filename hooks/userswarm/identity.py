@@ -25,6 +25,9 @@ USER_ANNOTATION = "crawbl.ai/user-id"
 WORKSPACE_ANNOTATION = "crawbl.ai/workspace-id"
 CHECKSUM_ANNOTATION = "crawbl.ai/checksum"
 ATTEMPT_ANNOTATION = "crawbl.ai/attempt"
+WORKLOAD_ANNOTATION = "crawbl.ai/workload-checksum"
+"""On a tenant's own object: the checksum of what the tenant wrote, whatever a release makes of it."""
+
 RELEASED_ANNOTATION = "crawbl.ai/released"
 """On a claim that outlived its UserSwarm: nobody owns it, and it is kept."""
 

@@ -1,11 +1,12 @@
 """What a Dedicated swarm has besides a runtime: its own namespace, with walls, limits and doors.
 
-Read from ``spec.placement``, ``spec.quota``, ``spec.limitRange``, ``spec.access`` and ``spec.workloads``. A swarm that
-could never start within its own limits is refused here, with the difference, instead of failing in the cluster.
+Read from ``spec.placement``, ``spec.quota``, ``spec.limitRange``, ``spec.access`` and ``spec.workloads``. Whether all
+that a swarm consists of fits into its limits is judged where it is built, in `children.dedicated.fit`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,14 +15,26 @@ from userswarm import quantity
 from userswarm.errors import Problem
 from userswarm.k8s import Manifest
 from userswarm.settings import Settings
-from userswarm.workloads import complete_workloads
+from userswarm.slugs import swarm_name
+from userswarm.workloads import Surroundings, Workload, complete_workloads
 
 DEDICATED = "Dedicated"
 OPERATOR = "operator"
+NO_ROLE = "none"
 
 DEFAULT_QUOTA: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi", "pods": "3", "persistentVolumeClaims": "2"}
 DEFAULT_CONTAINER: Mapping[str, str] = {"cpu": "100m", "memory": "64Mi"}
 DEFAULT_MAX: Mapping[str, str] = {"cpu": "500m", "memory": "256Mi"}
+
+SHARED_NAMESPACE = "userswarms"
+"""What the CRD fills in for runtimeNamespace."""
+
+SHARED_LIMITS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
+"""What the CRD fills in for the runtime's limits."""
+
+DEDICATED_LIMITS: Mapping[str, str] = {"cpu": "300m", "memory": "256Mi"}
+"""What a runtime has instead where these do not fit: what the default quota leaves it, beside the smoke test and one
+container of the default size."""
 
 BOOTSTRAP_RESOURCES: Mapping[str, Mapping[str, str]] = {
     "requests": {"cpu": "20m", "memory": "64Mi"},
@@ -29,37 +42,26 @@ BOOTSTRAP_RESOURCES: Mapping[str, Mapping[str, str]] = {
 }
 """Of the init container; it counts only where it is more than the runtime, which starts after it."""
 
+_BOOTSTRAP_LEAST_CPU = "100m"
+
 PROBE_RESOURCES: Mapping[str, Mapping[str, str]] = {
     "requests": {"cpu": "20m", "memory": "64Mi"},
     "limits": {"cpu": "100m", "memory": "128Mi"},
 }
 """Of the smoke test, which runs beside the runtime and counts on top of it."""
 
-_OWN_OBJECTS: Mapping[str, int] = {
-    "pods": 2,
-    "persistentvolumeclaims": 1,
-    "services": 2,
-    "secrets": 0,
-    # One is ours, one Kubernetes puts into every namespace.
-    "count/configmaps": 2,
-    "count/serviceaccounts": 2,
-    "count/statefulsets.apps": 1,
-    "count/jobs.batch": 1,
-    "count/pods": 2,
-    "count/services": 2,
-    "count/persistentvolumeclaims": 1,
-    "count/resourcequotas": 1,
+_HARD: Mapping[str, tuple[str, ...]] = {
+    "cpu": ("requests.cpu", "limits.cpu"),
+    "memory": ("requests.memory", "limits.memory"),
+    "storage": ("requests.storage",),
+    "pods": ("pods",),
+    "persistentVolumeClaims": ("persistentvolumeclaims",),
+    "services": ("services",),
+    "secrets": ("secrets",),
 }
-"""What the swarm's own parts need of each kind, where a quota counts them."""
+"""What each field of spec.quota limits."""
 
-_FIELD_OF_HARD = {
-    "requests.cpu": "cpu",
-    "limits.cpu": "cpu",
-    "requests.memory": "memory",
-    "limits.memory": "memory",
-    "requests.storage": "storage",
-    "persistentvolumeclaims": "persistentVolumeClaims",
-}
+FIELD_OF_HARD: Mapping[str, str] = {hard: field for field, limited in _HARD.items() for hard in limited}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,18 @@ class Isolation:
     """A Dedicated swarm's namespace: `managed` by us, or an operator's that we only use.
 
     `hard` is the ResourceQuota's, `default` and `maximum` are the LimitRange's for each container; all quantities are
-    canonical. `access` is the role of the swarm's own ServiceAccount: none, view or edit.
+    canonical, and all three are empty where nothing is `limited`. `access` is the role of the swarm's own
+    ServiceAccount: none, view or edit.
     """
 
     managed: bool
+    limited: bool
     hard: Mapping[str, str]
     default: Mapping[str, str]
     maximum: Mapping[str, str]
     access: str
     members: tuple[Member, ...]
-    workloads: tuple[Manifest, ...]
+    workloads: tuple[Workload, ...]
 
 
 def is_dedicated(spec: Manifest) -> bool:
@@ -98,107 +102,128 @@ def is_managed(spec: Manifest) -> bool:
     return bool(spec["placement"].get("namespaceMode") != OPERATOR)
 
 
-def build_isolation(spec: Manifest, settings: Settings) -> Isolation:
-    """Return what a valid Dedicated spec asks for."""
-    access = spec.get("access", {})
-    workloads, _ = complete_workloads(spec.get("workloads", ()), settings)
+def build_isolation(spec: Manifest, name: str, settings: Settings) -> Isolation:
+    """Return what a valid Dedicated spec of this UserSwarm asks for."""
+    access, quota, limit_range = spec.get("access", {}), spec.get("quota", {}), spec.get("limitRange", {})
+    workloads, _ = complete_workloads(spec.get("workloads", ()), _surroundings(spec, name, settings))
+    # In an operator's namespace quotas and limits are the operator's: ours would count everything else in it too.
+    limited = is_managed(spec) or bool(quota or limit_range)
     return Isolation(
         managed=is_managed(spec),
-        hard=_hard(spec.get("quota", {})),
-        default=_canonical({**DEFAULT_CONTAINER, **spec.get("limitRange", {}).get("default", {})}),
-        maximum=_canonical({**DEFAULT_MAX, **spec.get("limitRange", {}).get("max", {})}),
-        access=access.get("role", "none"),
+        limited=limited,
+        hard=_hard(quota) if limited else {},
+        default=_canonical(_default(spec)) if limited else {},
+        maximum=_canonical(_maximum(spec)) if limited else {},
+        access=access.get("role", NO_ROLE),
         members=tuple(Member(each["kind"], each["name"], each["role"]) for each in access.get("members", ())),
         workloads=tuple(workloads),
     )
 
 
-def check_isolation(spec: Manifest, settings: Settings) -> Iterator[Problem]:
-    """Name what is wrong with the parts of a spec that only a Dedicated swarm has."""
-    if not is_dedicated(spec):
-        for field in ("quota", "limitRange", "access", "workloads"):
-            if spec.get(field):
-                told = "needs a namespace of its own; set spec.placement.isolation to Dedicated, or leave it out"
-                yield Problem(f"spec.{field}", told)
-        if not is_managed(spec):
-            yield Problem("spec.placement.namespaceMode", "operator is for spec.placement.isolation Dedicated only")
-        return
-    _, problems = complete_workloads(spec.get("workloads", ()), settings)
+def runtime_limits(asked: Mapping[str, Mapping[str, str]], isolation: Isolation) -> dict[str, str]:
+    """Return the limits of a Dedicated swarm's runtime, all canonical.
+
+    A limit that the CRD has filled in may be more than the namespace leaves; it is lowered. One that somebody chose
+    is not: where that does not fit, the swarm is Invalid.
+    """
+    limits = dict(asked["limits"])
+    for name, lowered in DEDICATED_LIMITS.items():
+        filled_in = quantity.compare(limits[name], SHARED_LIMITS[name]) == 0
+        hard, maximum = isolation.hard.get(f"limits.{name}"), isolation.maximum.get(name)
+        whole = quantity.parse(limits[name])
+        beside = whole + quantity.parse(PROBE_RESOURCES["limits"][name])
+        fits = (maximum is None or whole <= quantity.parse(maximum)) and (
+            hard is None or beside <= quantity.parse(hard)
+        )
+        if filled_in and not fits and quantity.compare(asked["requests"][name], lowered) <= 0:
+            limits[name] = lowered
+    return limits
+
+
+def bootstrap_resources(isolation: Isolation | None, runtime: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the resources of the init container, given the limits of the runtime.
+
+    In a namespace with a quota its limit counts like the runtime's; it takes no more, as far as it can do with it.
+    """
+    resources = {side: dict(amounts) for side, amounts in BOOTSTRAP_RESOURCES.items()}
+    if isolation is not None:
+        least = max(runtime["cpu"], _BOOTSTRAP_LEAST_CPU, key=quantity.parse)
+        resources["limits"]["cpu"] = min(least, resources["limits"]["cpu"], key=quantity.parse)
+    return resources
+
+
+def check_shared(spec: Manifest) -> Iterator[Problem]:
+    """Name the parts of a Shared spec that only a Dedicated swarm has."""
+    for field in ("quota", "limitRange", "access", "workloads"):
+        if spec.get(field):
+            told = "needs a namespace of its own; set spec.placement.isolation to Dedicated, or leave it out"
+            yield Problem(f"spec.{field}", told)
+    if not is_managed(spec):
+        yield Problem("spec.placement.namespaceMode", "operator is for spec.placement.isolation Dedicated only")
+
+
+def check_namespace(spec: Manifest, name: str) -> Iterator[Problem]:
+    """Refuse a namespace that would be passed over: a managed one has the swarm's own name."""
+    asked, own = spec["placement"]["runtimeNamespace"], swarm_name(name)
+    if is_managed(spec) and asked not in (SHARED_NAMESPACE, own):
+        told = f"{asked!r} is not used: the namespace is {own!r}; leave it out, or set namespaceMode to operator"
+        yield Problem("spec.placement.runtimeNamespace", told)
+
+
+def check_workloads(spec: Manifest, name: str, settings: Settings) -> Iterator[Problem]:
+    """Name what is wrong with the tenant's own workloads."""
+    _, problems = complete_workloads(spec.get("workloads", ()), _surroundings(spec, name, settings))
     yield from problems
-    yield from _check_limits(spec)
-    yield from _check_quota(spec)
 
 
-def _hard(quota: Mapping[str, str | int | Mapping[str, int]]) -> dict[str, str]:
-    wanted = {**DEFAULT_QUOTA, **{name: amount for name, amount in quota.items() if name != "counts"}}
-    hard: dict[str, str | int] = {}
-    for name, amount in wanted.items():
-        assert not isinstance(amount, Mapping)  # noqa: S101 - only `counts` is one
-        match name:
-            case "cpu" | "memory":
-                hard[f"requests.{name}"] = hard[f"limits.{name}"] = amount
-            case "storage":
-                hard["requests.storage"] = amount
-            case _:
-                hard[name.lower()] = amount
-    counts = quota.get("counts", {})
-    assert isinstance(counts, Mapping)  # noqa: S101 - the CRD says so
-    hard.update({f"count/{resource}": amount for resource, amount in counts.items()})
-    return _canonical(hard)
+def check_limits(spec: Manifest) -> Iterator[Problem]:
+    """Name a default that no container may have."""
+    default, maximum = _default(spec), _maximum(spec)
+    for name, most in sorted(maximum.items()):
+        over = quantity.parse(default[name]) - quantity.parse(most)
+        if over > 0:
+            yield Problem(
+                f"spec.limitRange.default.{name}",
+                f"{default[name]} is more than the maximum, {most}, by {exact_amount(over, name)}; lower it, or raise "
+                f"the maximum",
+            )
+
+
+def exact_amount(value: Fraction, name: str) -> str:
+    """Return an amount of a resource in the unit that people give it in."""
+    if "memory" not in name and "storage" not in name:
+        return quantity.canonical(f"{math.ceil(value * 10**9)}n")
+    whole = math.ceil(value)
+    return quantity.canonical(f"{whole // 1024}Ki" if whole % 1024 == 0 else whole)
+
+
+def check_members(spec: Manifest) -> Iterator[Problem]:
+    """Refuse the cluster's own users and groups: everybody is in some of them, and controllers are others."""
+    for position, member in enumerate(spec.get("access", {}).get("members", ())):
+        if member["name"].startswith("system:"):
+            told = f"{member['name']!r} is one of the cluster's own; name a person, or a group of people"
+            yield Problem(f"spec.access.members[{position}].name", told)
+
+
+def _surroundings(spec: Manifest, name: str, settings: Settings) -> Surroundings:
+    return Surroundings(swarm_name(name), is_managed(spec), settings)
+
+
+def _default(spec: Manifest) -> dict[str, str | int]:
+    return {**DEFAULT_CONTAINER, **spec.get("limitRange", {}).get("default", {})}
+
+
+def _maximum(spec: Manifest) -> dict[str, str | int]:
+    return {**DEFAULT_MAX, **spec.get("limitRange", {}).get("max", {})}
+
+
+def _hard(quota: Manifest) -> dict[str, str]:
+    """Return what a ResourceQuota limits; `counts` are of any kind, and everything else has its field."""
+    asked = {**DEFAULT_QUOTA, **quota}
+    counts: Mapping[str, int] = asked.pop("counts", {})
+    hard = {limited: amount for field, amount in asked.items() for limited in _HARD[field]}
+    return _canonical({**hard, **{f"count/{resource}": amount for resource, amount in counts.items()}})
 
 
 def _canonical(amounts: Mapping[str, str | int]) -> dict[str, str]:
     return {name: quantity.canonical(amount) for name, amount in sorted(amounts.items())}
-
-
-def _containers(spec: Manifest) -> dict[str, Mapping[str, Mapping[str, str | int]]]:
-    return {
-        "the runtime": spec["runtime"]["resources"],
-        "the init container": BOOTSTRAP_RESOURCES,
-        "the smoke test": PROBE_RESOURCES,
-    }
-
-
-def _check_limits(spec: Manifest) -> Iterator[Problem]:
-    """Every container of ours must be allowed by the LimitRange."""
-    maximum = {**DEFAULT_MAX, **spec.get("limitRange", {}).get("max", {})}
-    default = {**DEFAULT_CONTAINER, **spec.get("limitRange", {}).get("default", {})}
-    for name, most in sorted(maximum.items()):
-        for who, resources in _containers(spec).items():
-            over = quantity.parse(resources["limits"].get(name, 0)) - quantity.parse(most)
-            if over > 0:
-                yield Problem(
-                    f"spec.limitRange.max.{name}",
-                    f"{most} is less than {who} needs, by {_amount(over, name)}; raise it, or lower what it needs",
-                )
-        if quantity.compare(default.get(name, 0), most) > 0:
-            yield Problem(f"spec.limitRange.default.{name}", f"{default[name]} is more than the maximum, {most}")
-
-
-def _check_quota(spec: Manifest) -> Iterator[Problem]:
-    """The runtime's Pod and the smoke test's, side by side, must fit into the quota, and so must our other objects."""
-    hard = _hard(spec.get("quota", {}))
-    runtime, probe = spec["runtime"]["resources"], PROBE_RESOURCES
-    needs: dict[str, Fraction] = {name: Fraction(count) for name, count in _OWN_OBJECTS.items()}
-    needs["requests.storage"] = quantity.parse(spec["storage"]["size"])
-    for side in ("requests", "limits"):
-        for name in ("cpu", "memory"):
-            pod = max(quantity.parse(runtime[side][name]), quantity.parse(BOOTSTRAP_RESOURCES[side][name]))
-            needs[f"{side}.{name}"] = pod + quantity.parse(probe[side][name])
-    for name, need in sorted(needs.items()):
-        over = need - quantity.parse(hard[name]) if name in hard else Fraction(0)
-        if over > 0:
-            field = _FIELD_OF_HARD.get(name, name)
-            path = f"spec.quota.counts[{name.removeprefix('count/')}]" if "/" in name else f"spec.quota.{field}"
-            yield Problem(
-                path,
-                f"{hard[name]} ({name}) is less than the swarm's own parts need, {_amount(need, name)}, by "
-                f"{_amount(over, name)}; raise it, or lower what they need",
-            )
-
-
-def _amount(value: Fraction, name: str) -> str:
-    """Return an exact amount in the unit that people give it in."""
-    if "memory" in name or "storage" in name:
-        return quantity.canonical(f"{int(value)}") if value % 1024 else quantity.canonical(f"{int(value // 1024)}Ki")
-    return quantity.canonical(f"{int(value * 1000)}m")

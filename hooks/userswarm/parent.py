@@ -14,7 +14,17 @@ from typing import Any
 from userswarm import quantity
 from userswarm.config_toml import FILE_NAME, find_toml_problem, render_config
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.isolation import Isolation, build_isolation, check_isolation, is_dedicated
+from userswarm.isolation import (
+    Isolation,
+    build_isolation,
+    check_limits,
+    check_members,
+    check_namespace,
+    check_shared,
+    check_workloads,
+    is_dedicated,
+    runtime_limits,
+)
 from userswarm.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
@@ -96,6 +106,7 @@ def parse_parent(parent: Observed, settings: Settings) -> UserSwarm:
             problems.extend(check(spec, settings))
     if isinstance(spec, dict):
         problems.extend(_check_secrets(spec, metadata["name"], spoilt, settings))
+        problems.extend(_check_isolation(spec, metadata["name"], spoilt, settings))
     if problems:
         raise InvalidParentError(metadata["name"], sorted(problems, key=lambda problem: problem.path))
     return _build(parent, spec, settings)
@@ -105,6 +116,8 @@ def _build(parent: Observed, spec: Manifest, settings: Settings) -> UserSwarm:
     metadata = parent["metadata"]
     placement, runtime, storage = spec["placement"], spec["runtime"], spec["storage"]
     config, verification = spec["config"], spec["verification"]
+    isolation = build_isolation(spec, metadata["name"], settings) if is_dedicated(spec) else None
+    resources = runtime["resources"]
     return UserSwarm(
         api_version=parent["apiVersion"],
         name=metadata["name"],
@@ -126,8 +139,8 @@ def _build(parent: Observed, spec: Manifest, settings: Settings) -> UserSwarm:
         pull_policy=runtime.get("imagePullPolicy", ""),
         env=tuple((each["name"], each.get("value", "")) for each in runtime.get("env", ())),
         env_secret=config.get("envSecretRef", {}).get("name", ""),
-        requests=_canonical(runtime["resources"]["requests"]),
-        limits=_canonical(runtime["resources"]["limits"]),
+        requests=_canonical(resources["requests"]),
+        limits=_canonical(resources["limits"] if isolation is None else runtime_limits(resources, isolation)),
         storage_size=quantity.canonical(storage["size"]),
         storage_class=storage.get("storageClassName", ""),
         retain=storage["retainPolicy"] == "Retain",
@@ -136,7 +149,7 @@ def _build(parent: Observed, spec: Manifest, settings: Settings) -> UserSwarm:
         verification_timeout=verification["timeoutSeconds"],
         verification_attempts=verification["maxAttempts"],
         suspend=spec["suspend"],
-        isolation=build_isolation(spec, settings) if is_dedicated(spec) else None,
+        isolation=isolation,
     )
 
 
@@ -266,6 +279,24 @@ def _check_secrets(spec: Manifest, name: str, spoilt: list[str], settings: Setti
             yield Problem(path, f"{value!r} is not allowed here; allowed are {allowed}")
 
 
+def _check_isolation(spec: Manifest, name: str, spoilt: list[str], settings: Settings) -> Iterator[Problem]:
+    """Check what only a Dedicated swarm has, each part unless the schema found something wrong with it."""
+    decisive = ("isolation", "namespaceMode", "runtimeNamespace")
+    if any(_overlap(f"spec.placement.{field}", other) for field in decisive for other in spoilt):
+        return
+    if not is_dedicated(spec):
+        yield from check_shared(spec)
+        return
+    yield from check_namespace(spec, name)
+    for path, problems in (
+        ("spec.workloads", check_workloads(spec, name, settings)),
+        ("spec.limitRange", check_limits(spec)),
+        ("spec.access", check_members(spec)),
+    ):
+        if not any(_overlap(path, other) for other in spoilt):
+            yield from problems
+
+
 def _check_priority(spec: Manifest, settings: Settings) -> Iterator[Problem]:
     name = spec["placement"].get("priorityClassName", "")
     if name.startswith("system-"):
@@ -296,7 +327,6 @@ _CHECKS: tuple[tuple[str, _Check], ...] = (
     ("spec.config.agents", _check_agents),
     ("spec.config.files", _check_files),
     ("spec.exposure", _check_route),
-    ("spec", check_isolation),
 )
 
 

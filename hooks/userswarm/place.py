@@ -7,11 +7,11 @@ told to build.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.identity import RELEASED_ANNOTATION, Identity
-from userswarm.isolation import Isolation
+from userswarm.identity import RELEASED_ANNOTATION, WORKLOAD_ANNOTATION, Identity
+from userswarm.isolation import NO_ROLE, Isolation
 from userswarm.k8s import (
     DEPLOYMENT,
     JOB,
@@ -22,17 +22,22 @@ from userswarm.k8s import (
     ROLE,
     ROLE_BINDING,
     Kind,
+    Manifest,
     Observed,
 )
 from userswarm.observe import Observation
 from userswarm.parent import UserSwarm
-from userswarm.verify import CHILD_MISSING, NAME_CONFLICT, TERMINATING, Verdict
+from userswarm.verify import CHILD_MISSING, NAME_CONFLICT, ROLLOUT_IN_PROGRESS, TERMINATING, Verdict, missing_child
 from userswarm.workloads import WORKLOAD_KINDS
 
 ALLOW_LABEL = "crawbl.ai/allow-userswarms"
 """On a namespace: its operator lets UserSwarms live there."""
 
 NAMESPACE_RETAINED = "NamespaceRetained"
+WORKLOAD_NOT_READY = "WorkloadNotReady"
+
+_WALLS = (RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY, ROLE, ROLE_BINDING)
+"""What a Dedicated swarm is promised to have around it."""
 
 
 def check_place(swarm: UserSwarm, identity: Identity, observation: Observation, managed: frozenset[str]) -> None:
@@ -48,10 +53,11 @@ def check_place(swarm: UserSwarm, identity: Identity, observation: Observation, 
 
 def _missing_kinds(isolation: Isolation, managed: frozenset[str]) -> Iterator[Problem]:
     needed: list[Kind] = [NAMESPACE] if isolation.managed else []
-    needed += [RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY]
-    if isolation.access != "none" or isolation.members:
-        needed += [ROLE, ROLE_BINDING]
-    needed += [kind for kind in WORKLOAD_KINDS if any(each["kind"] == kind.kind for each in isolation.workloads)]
+    needed += [RESOURCE_QUOTA, LIMIT_RANGE] if isolation.limited else []
+    needed.append(NETWORK_POLICY)
+    needed += [ROLE] if isolation.access != NO_ROLE else []
+    needed += [ROLE_BINDING] if isolation.access != NO_ROLE or isolation.members else []
+    needed += [kind for kind in WORKLOAD_KINDS if any(each.kind is kind for each in isolation.workloads)]
     missing = [kind.resource for kind in needed if kind.group not in managed]
     if missing:
         yield Problem(
@@ -83,7 +89,7 @@ def verify_namespace(identity: Identity, observation: Observation) -> Verdict:
     namespace = observation.child(NAMESPACE, "", identity.namespace)
     if namespace is None:
         namespace = observation.related(NAMESPACE, "", identity.namespace)
-        if namespace is None:
+        if namespace is None or _is_owned_by(identity, namespace):
             return Verdict(False, CHILD_MISSING, f"{where} is asked for and not there yet")
         if not _was_released_to(identity, namespace):
             return Verdict(
@@ -103,6 +109,12 @@ def verify_namespace(identity: Identity, observation: Observation) -> Verdict:
     return Verdict(True, "Active", f"{where} is active")
 
 
+def _is_owned_by(identity: Identity, namespace: Observed) -> bool:
+    """Tell whether a namespace that is not among the children yet was made for this very UserSwarm."""
+    owners = namespace["metadata"].get("ownerReferences") or ()
+    return identity.owner is not None and any(each.get("uid") == identity.owner["uid"] for each in owners)
+
+
 def _was_released_to(identity: Identity, namespace: Observed) -> bool:
     """Tell whether a namespace that nobody owns was left behind by this very user's swarm."""
     metadata = namespace["metadata"]
@@ -111,32 +123,65 @@ def _was_released_to(identity: Identity, namespace: Observed) -> bool:
     return free and identity.is_of_same_owner(annotations)
 
 
-def verify_workloads(isolation: Isolation, identity: Identity, observation: Observation) -> Verdict:
-    """Judge the tenant's own workloads; they never decide whether the swarm itself is verified."""
+def verify_walls(children: Iterable[Manifest], observation: Observation) -> Verdict | None:
+    """Return what blocks while a wall is asked for and not there, or is somebody else's; None where all stand.
+
+    `children` are those that are desired; a swarm without its walls is not verified.
+    """
+    for child in children:
+        kind = next((each for each in _WALLS if each.kind == child["kind"]), None)
+        if kind is None:
+            continue
+        metadata = child["metadata"]
+        observed = observation.child(kind, metadata["namespace"], metadata["name"])
+        where = f"{kind.kind} {metadata['namespace']}/{metadata['name']}"
+        if observed is None:
+            return missing_child(kind, metadata["namespace"], metadata["name"])
+        if "deletionTimestamp" in observed["metadata"]:
+            return Verdict(False, TERMINATING, f"{where} is being deleted, and will be made again")
+    return None
+
+
+def verify_workloads(
+    isolation: Isolation, identity: Identity, replaced: Container[tuple[str, str]], observation: Observation
+) -> Verdict:
+    """Judge the tenant's own workloads; they never decide whether the swarm itself is verified.
+
+    `replaced` are those that have to go, by kind and name, before they can be made again.
+    """
+    waiting: list[Verdict] = []
     for workload in isolation.workloads:
-        kind = next(each for each in WORKLOAD_KINDS if each.kind == workload["kind"])
-        name = workload["metadata"]["name"]
+        kind, name = workload.kind, workload.name
         where = f"{kind.kind} {identity.namespace}/{name}"
         observed = observation.child(kind, identity.namespace, name)
         if observed is None:
-            return Verdict(False, CHILD_MISSING, f"{where} is asked for and not there yet")
-        waiting = _unfinished(kind, observed)
-        if waiting:
-            return Verdict(False, "WorkloadNotReady", f"{where} {waiting}")
+            waiting.append(missing_child(kind, identity.namespace, name))
+        elif (kind.kind, name) in replaced or "deletionTimestamp" in observed["metadata"]:
+            waiting.append(Verdict(False, ROLLOUT_IN_PROGRESS, f"{where} is removed and made again"))
+        elif (observed["metadata"].get("annotations") or {}).get(WORKLOAD_ANNOTATION) != workload.checksum:
+            waiting.append(Verdict(False, ROLLOUT_IN_PROGRESS, f"{where} is not yet the one wanted now"))
+        elif unfinished := _unfinished(kind, observed):
+            waiting.append(Verdict(False, WORKLOAD_NOT_READY, f"{where} {unfinished}"))
+    if waiting:
+        return Verdict(False, waiting[0].reason, "; ".join(verdict.message for verdict in waiting))
     return Verdict(True, "Ready", f"all {len(isolation.workloads)} are there and ready")
 
 
 def _unfinished(kind: Kind, observed: Observed) -> str:
+    """Say what a workload's own controller has not reached, or an empty text; most kinds have none to wait for."""
     status, metadata = observed.get("status", {}), observed["metadata"]
+    conditions = {each.get("type"): each for each in status.get("conditions") or () if each.get("status") == "True"}
     if kind is DEPLOYMENT:
         wanted = observed.get("spec", {}).get("replicas", 1)
         if status.get("observedGeneration", 0) < metadata.get("generation", 0):
             return "was not seen by its controller yet"
         ready = min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
         if ready < wanted:
-            return f"has {ready} of {wanted} Pods ready"
-    if kind is JOB:
-        for condition in status.get("conditions") or ():
-            if condition.get("type") == "Failed" and condition.get("status") == "True":
-                return f"failed: {condition.get('reason')}: {condition.get('message')}"
+            return f"has {ready} of {wanted} Pods ready{_told(conditions.get('ReplicaFailure'))}"
+    if kind is JOB and "Failed" in conditions:
+        return f"failed{_told(conditions['Failed'])}"
     return ""
+
+
+def _told(condition: Observed | None) -> str:
+    return f": {condition.get('reason')}: {condition.get('message')}" if condition is not None else ""

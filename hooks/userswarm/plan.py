@@ -15,6 +15,7 @@ import orjson
 
 from userswarm.children import STANDING_BUILDERS
 from userswarm.children.dedicated import build_dedicated
+from userswarm.children.dedicated.fit import find_misfits
 from userswarm.children.smoke_test import build_smoke_test, endpoint
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.identity import Identity, compute_series, identify, template_checksum
@@ -100,11 +101,13 @@ def _compute_plan(swarm: UserSwarm, settings: Settings) -> Plan:
         for child in children
         if (size := applied_size(child)) > MAX_APPLIED_BYTES
     ]
+    # What a Job is made of: it is immutable, so whatever changes in it must change its name.
+    job = build_smoke_test(swarm, identity, settings)
+    if swarm.isolation is not None:
+        problems += find_misfits(swarm.isolation, [*children, job])
     if problems:
         raise InvalidParentError(swarm.name, problems)
     checksum = next(template_checksum(child) for child in children if child["kind"] == STATEFUL_SET.kind)
-    # What a Job is made of: it is immutable, so whatever changes in it must change its name.
-    job = build_smoke_test(swarm, identity, settings)
     return Plan(
         swarm=swarm,
         identity=identity,

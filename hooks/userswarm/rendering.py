@@ -14,7 +14,8 @@ from userswarm.customize import customize
 from userswarm.envelope import parse_customize_request
 from userswarm.errors import InvalidParentError, Problem, RequestError, UserSwarmError
 from userswarm.finalize import finalize
-from userswarm.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, POD, Manifest
+from userswarm.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, NAMESPACE, POD, Manifest
+from userswarm.place import ALLOW_LABEL
 from userswarm.plan import compute_plan
 from userswarm.schema import user_swarm_schema
 from userswarm.settings import Settings
@@ -47,7 +48,7 @@ def render_children(text: str, source: str, settings: Settings, now: datetime) -
     for parent in read_user_swarms(text, source):
         try:
             check_user_swarm(parent, settings)
-            children.extend(sync(first_request(parent), settings, now)["children"])
+            children.extend(sync(first_request(parent, settings), settings, now)["children"])
         except InvalidParentError as error:
             problems.extend(f"{source}: UserSwarm {error.name!r}: {problem}" for problem in error.problems)
     if problems:
@@ -111,13 +112,21 @@ def check_user_swarm(parent: Manifest, settings: Settings) -> None:
         raise InvalidParentError(parent["metadata"]["name"], sorted(problems, key=lambda problem: problem.path))
 
 
-def first_request(parent: Manifest) -> dict[str, Any]:
-    """Return the request that Metacontroller sends when nothing of a UserSwarm exists yet."""
+def first_request(parent: Manifest, settings: Settings) -> dict[str, Any]:
+    """Return the request that Metacontroller sends when nothing of a UserSwarm exists yet, but for its namespace."""
     rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)]
-    return {
+    request: dict[str, Any] = {
         "controller": {"spec": {"childResources": rules}},
         "parent": parent,
         "children": {kind.group: {} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)},
-        "related": {kind.group: {} for kind in (POD, ENDPOINT_SLICE, CLAIM)},
+        "related": {kind.group: {} for kind in (POD, ENDPOINT_SLICE, CLAIM, NAMESPACE)},
         "finalizing": False,
     }
+    plan = compute_plan(parent, settings)
+    if plan.isolation is not None:
+        # As one that we have made, or that its operator lends: all else waits for it.
+        name = plan.identity.namespace
+        metadata = {"name": name, "labels": {ALLOW_LABEL: "true"}}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata, "status": {"phase": "Active"}}
+        request["children" if plan.isolation.managed else "related"][NAMESPACE.group][name] = namespace
+    return request

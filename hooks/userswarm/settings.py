@@ -43,6 +43,9 @@ class Settings:
         base_config: TOML under every swarm's own configuration, the text of BASE_CONFIG_FILE.
         platform_namespace_labels: which namespaces may reach the runtime in a namespace of its own.
         allow_pods_within_namespace: whether the Pods in such a namespace may reach one another.
+        dns_cidrs: where Pods ask for names in such a namespace, besides the cluster's DNS: NodeLocal DNSCache's
+            169.254.20.10/32, say.
+        api_server_cidrs: where the Kubernetes API is, for a runtime that was given a role in such a namespace.
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
     Read by the server:
         bind: host:port, where Metacontroller calls.
@@ -66,6 +69,8 @@ class Settings:
     base_config: str = ""
     platform_namespace_labels: tuple[tuple[str, str], ...] = (("kubernetes.io/metadata.name", "backend"),)
     allow_pods_within_namespace: bool = False
+    dns_cidrs: tuple[str, ...] = ()
+    api_server_cidrs: tuple[str, ...] = ()
     runtime_user: int = 65534
     runtime_group: int = 65534
 
@@ -155,6 +160,13 @@ def _labels(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, value) for key, _, value in pairs))
 
 
+def _cidrs(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(word)) for word in _words(text))
+    except ValueError:
+        raise ValueError("must be networks such as 169.254.20.10/32, separated by commas") from None
+
+
 def _image(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][^\s]{0,510}", text):
         raise ValueError("must be an image reference such as registry.example/name:tag, without blanks")
@@ -217,6 +229,8 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("BASE_CONFIG_FILE", "base_config", _toml_file),
         ("PLATFORM_NAMESPACE_LABELS", "platform_namespace_labels", _labels),
         ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", _boolean),
+        ("DNS_CIDRS", "dns_cidrs", _cidrs),
+        ("API_SERVER_CIDRS", "api_server_cidrs", _cidrs),
         ("RUNTIME_USER", "runtime_user", _whole(1, 2**31 - 1)),
         ("RUNTIME_GROUP", "runtime_group", _whole(1, 2**31 - 1)),
         ("BIND", "bind", _bind),

@@ -55,7 +55,7 @@ def verify_claim(identity: Identity, size: str, observation: Observation) -> Ver
     if claim is None:
         claim = observation.related(CLAIM, identity.namespace, identity.claim)
         if claim is None:
-            return _missing(CLAIM, identity.namespace, identity.claim)
+            return missing_child(CLAIM, identity.namespace, identity.claim)
         conflict = find_claim_conflict(identity, claim)
         if conflict:
             return Verdict(False, NAME_CONFLICT, f"{where} {conflict}")
@@ -180,7 +180,7 @@ def _verify_present(kind: Kind, namespace: str, name: str, observation: Observat
 def _find_conflict(kind: Kind, namespace: str, name: str, observation: Observation) -> Verdict:
     foreign = observation.related(kind, namespace, name)
     if foreign is None:
-        return _missing(kind, namespace, name)
+        return missing_child(kind, namespace, name)
     owners = foreign["metadata"].get("ownerReferences") or [{"kind": "nobody", "name": "we know of"}]
     names = ", ".join(f"{owner.get('kind')} {owner.get('name')}" for owner in owners)
     return Verdict(
@@ -188,7 +188,8 @@ def _find_conflict(kind: Kind, namespace: str, name: str, observation: Observati
     )
 
 
-def _missing(kind: Kind, namespace: str, name: str) -> Verdict:
+def missing_child(kind: Kind, namespace: str, name: str) -> Verdict:
+    """Return the verdict on a child that is asked for and cannot be seen."""
     return Verdict(
         False,
         CHILD_MISSING,

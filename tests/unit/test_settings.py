@@ -48,6 +48,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("ALLOWED_SECRETS", "", ()),
     ("PLATFORM_NAMESPACE_LABELS", "b=2, a.example/k=", (("a.example/k", ""), ("b", "2"))),
     ("ALLOW_PODS_WITHIN_NAMESPACE", "TRUE", True),
+    ("DNS_CIDRS", "169.254.20.10, fd00::a/128", ("169.254.20.10/32", "fd00::a/128")),
+    ("DNS_CIDRS", "", ()),
+    ("API_SERVER_CIDRS", "10.96.0.1/32 192.168.4.0/24", ("10.96.0.1/32", "192.168.4.0/24")),
+    ("API_SERVER_CIDRS", "", ()),
     ("BASE_CONFIG_FILE", "", ""),
     ("BIND", "0.0.0.0:8080", "0.0.0.0:8080"),
     ("BIND", "[::]:0", "[::]:0"),
@@ -74,6 +78,11 @@ BAD: list[tuple[str, str, str]] = [
     ),
     *((name, str(least - 1), f"from {least} to {most}") for name, (least, most) in WHOLE.items()),
     *((name, str(most + 1), f"from {least} to {most}") for name, (least, most) in WHOLE.items()),
+    *(
+        (name, text, "must be networks such as")
+        for name in ("DNS_CIDRS", "API_SERVER_CIDRS")
+        for text in ("10.0.0.1/8", "dns.example", "1.2.3.4/33")
+    ),
     *(
         (name, text, "image reference")
         for name in ("DEFAULT_IMAGE", "HELPER_IMAGE")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from userswarm.identity import WORKLOAD_ANNOTATION
 from userswarm.k8s import DEPLOYMENT, JOB, SERVICE, STATEFUL_SET, Manifest, Observed
 
 _STATEFUL_SET_FIELDS = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
@@ -30,10 +31,19 @@ def immutable_difference(desired: Manifest, observed: Observed) -> str:
         case SERVICE.kind:
             if (wanted.get("clusterIP") == "None") != (current.get("clusterIP") == "None"):
                 return "spec.clusterIP"
+        case JOB.kind if _asked(desired) is not None:
+            # A tenant's Job runs once for what the tenant wrote. What a release makes of it is no reason to run it
+            # again.
+            if _asked(desired) != _asked(observed):
+                return "spec"
         case JOB.kind:
             if not _covers(current.get("template"), wanted["template"]):
                 return "spec.template"
     return ""
+
+
+def _asked(job: Observed) -> Any:
+    return (job.get("metadata", {}).get("annotations") or {}).get(WORKLOAD_ANNOTATION)
 
 
 def _covers(observed: Any, desired: Any) -> bool:

@@ -11,7 +11,7 @@ from userswarm.children.pod import restricted_container, restricted_pod_spec
 from userswarm.children.service import PORT_NAME
 from userswarm.config_toml import FILE_NAME
 from userswarm.identity import CHECKSUM_ANNOTATION, Identity, compute_checksum
-from userswarm.isolation import BOOTSTRAP_RESOURCES
+from userswarm.isolation import NO_ROLE, bootstrap_resources
 from userswarm.k8s import Manifest
 from userswarm.parent import CONFIG_DIRECTORY, TMP_DIRECTORY, UserSwarm
 from userswarm.settings import Settings
@@ -50,7 +50,7 @@ def _pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manif
     return {
         **restricted_pod_spec(swarm, identity, settings),
         # A token only where it opens something: the swarm's own namespace.
-        "automountServiceAccountToken": swarm.isolation is not None and swarm.isolation.access != "none",
+        "automountServiceAccountToken": swarm.isolation is not None and swarm.isolation.access != NO_ROLE,
         "terminationGracePeriodSeconds": 30,
         "initContainers": [_bootstrap_container(swarm, identity, settings)],
         "containers": [_runtime_container(swarm)],
@@ -78,7 +78,7 @@ def _bootstrap_container(swarm: UserSwarm, identity: Identity, settings: Setting
             "--owner",
             identity.user_slug,
         ],
-        "resources": {side: dict(amounts) for side, amounts in BOOTSTRAP_RESOURCES.items()},
+        "resources": bootstrap_resources(swarm.isolation, swarm.limits),
         "securityContext": restricted_container(),
         # What it said last is the reason that the Pod's status shows.
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from userswarm.identity import Identity
-from userswarm.isolation import Isolation, Member
+from userswarm.isolation import NO_ROLE, Isolation, Member
 from userswarm.k8s import Manifest
 from userswarm.slugs import digest
 
@@ -34,22 +36,27 @@ EDIT_RULES = (
 def build_access(isolation: Isolation, identity: Identity) -> list[Manifest]:
     """Return the Role and RoleBinding of the swarm's ServiceAccount, if it has any, and those of its members."""
     manifests: list[Manifest] = []
-    if isolation.access != "none":
+    if isolation.access != NO_ROLE:
         manifests += [_role(isolation.access, identity), _own_binding(identity)]
-    manifests += [_member_binding(member, identity) for member in isolation.members]
+    # A member named twice is one: Metacontroller would silently take one of two children with one name.
+    manifests += [_member_binding(member, identity) for member in dict.fromkeys(isolation.members)]
     return manifests
 
 
 def _role(access: str, identity: Identity) -> Manifest:
-    rules = [{**rule, "verbs": list(_READ)} for rule in VIEW_RULES]
+    rules = [_rule(rule, _READ) for rule in VIEW_RULES]
     if access == "edit":
-        rules += [{**rule, "verbs": list(_WRITE)} for rule in EDIT_RULES]
+        rules += [_rule(rule, _WRITE) for rule in EDIT_RULES]
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "Role",
         "metadata": identity.metadata(identity.name),
         "rules": rules,
     }
+
+
+def _rule(rule: Mapping[str, list[str]], verbs: list[str]) -> Manifest:
+    return {**{field: list(names) for field, names in rule.items()}, "verbs": list(verbs)}
 
 
 def _own_binding(identity: Identity) -> Manifest:

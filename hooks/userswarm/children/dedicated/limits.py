@@ -7,7 +7,14 @@ from userswarm.isolation import Isolation
 from userswarm.k8s import Manifest
 
 
-def build_resource_quota(isolation: Isolation, identity: Identity) -> Manifest:
+def build_limits(isolation: Isolation, identity: Identity) -> list[Manifest]:
+    """Return the ResourceQuota and the LimitRange, or nothing for an operator's namespace with limits of its own."""
+    if not isolation.limited:
+        return []
+    return [_resource_quota(isolation, identity), _limit_range(isolation, identity)]
+
+
+def _resource_quota(isolation: Isolation, identity: Identity) -> Manifest:
     """Return the ResourceQuota; an entry that the spec no longer sets goes with the next update."""
     return {
         "apiVersion": "v1",
@@ -17,14 +24,12 @@ def build_resource_quota(isolation: Isolation, identity: Identity) -> Manifest:
     }
 
 
-def build_limit_range(isolation: Isolation, identity: Identity) -> Manifest:
+def _limit_range(isolation: Isolation, identity: Identity) -> Manifest:
     """Return the LimitRange.
 
     Metacontroller replaces the list of limits whole, and the apiserver fills each entry up: all that it would add is
     written out, or there would be an update at every sync.
     """
-    # A resource that has a maximum and no default of its own gets the maximum as its default.
-    default = {**isolation.maximum, **isolation.default}
     return {
         "apiVersion": "v1",
         "kind": "LimitRange",
@@ -33,8 +38,8 @@ def build_limit_range(isolation: Isolation, identity: Identity) -> Manifest:
             "limits": [
                 {
                     "type": "Container",
-                    "default": default,
-                    "defaultRequest": dict(default),
+                    "default": dict(isolation.default),
+                    "defaultRequest": dict(isolation.default),
                     "max": dict(isolation.maximum),
                 }
             ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from userswarm.identity import Identity
 from userswarm.k8s import Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
 
-POD_SECURITY_VERSION = "v1.30"
-"""Pinned: a newer cluster must not refuse Pods that an older one took."""
+POD_SECURITY_VERSION = "v1.36"
+"""Pinned: a cluster upgrade shall not change what is admitted. An older cluster takes its own latest."""
 
 
-def build_namespace(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manifest:
+def build_namespace(identity: Identity) -> Manifest:
     """Return the Namespace, with the *restricted* Pod Security Standard in all three modes.
 
     Its owner is written out, as a claim's: only so can it be released where the volume in it is kept.

@@ -6,11 +6,12 @@ https://kubernetes.io/docs/concepts/services-networking/network-policies/
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
 from userswarm.identity import COMPONENT_LABEL, RUNTIME, SMOKE_TEST, SWARM_LABEL, Identity
-from userswarm.isolation import Isolation
+from userswarm.isolation import NO_ROLE, Isolation
 from userswarm.k8s import Manifest
 from userswarm.parent import UserSwarm
 from userswarm.settings import Settings
@@ -18,32 +19,46 @@ from userswarm.settings import Settings
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 PRIVATE_IPV4 = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "168.63.129.16/32",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
+    "0.0.0.0/8",  # this network
+    "10.0.0.0/8",  # private
+    "100.64.0.0/10",  # carrier-grade NAT; some clouds' metadata and node ranges
+    "127.0.0.0/8",  # loopback
+    "168.63.129.16/32",  # Azure's platform address, public by number only
+    "169.254.0.0/16",  # link-local: metadata, node-local DNS
+    "172.16.0.0/12",  # private
+    "192.0.0.0/24",  # IETF protocol assignments, with a cloud's metadata
+    "192.0.2.0/24",  # documentation
+    "192.168.0.0/16",  # private
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",  # documentation
+    "203.0.113.0/24",  # documentation
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, broadcast
 )
-"""What is not the internet: private, shared, loopback, link-local with the clouds' metadata, multicast, reserved."""
+"""What is not the internet; manifests/network closes the same to Shared swarms."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _through_nat64(cidr: str) -> str:
+    """Return the same addresses as a NAT64 gateway is asked for them."""
+    network = ipaddress.IPv4Network(cidr)
+    address = int(_NAT64.network_address) + int(network.network_address)
+    return str(ipaddress.IPv6Network((address, _NAT64.prefixlen + network.prefixlen)))
+
 
 PRIVATE_IPV6 = (
-    "::/96",
-    "::ffff:0:0/96",
-    "64:ff9b::/96",
-    "64:ff9b:1::/48",
-    "2001::/32",
-    "2002::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
+    "::/96",  # unspecified, loopback, IPv4-compatible
+    "::ffff:0:0/96",  # IPv4-mapped
+    *map(_through_nat64, PRIVATE_IPV4),
+    "64:ff9b:1::/48",  # NAT64 of one's own
+    "2001::/32",  # Teredo: IPv4 inside
+    "2001:db8::/32",  # documentation
+    "2002::/16",  # 6to4: IPv4 inside
+    "fc00::/7",  # private, with a cloud's metadata
+    "fe80::/10",  # link-local
+    "fec0::/10",  # site-local
+    "ff00::/8",  # multicast
 )
 """The same, and every way to write an IPv4 address as an IPv6 one."""
 
@@ -59,7 +74,7 @@ def build_network_policies(
     everyone = {} if isolation.managed else _pods({SWARM_LABEL: identity.slug})
     policies = [
         _policy(identity, "deny", {"podSelector": everyone, "policyTypes": ["Ingress", "Egress"]}),
-        _policy(identity, "dns", _egress(everyone, [_to_dns()])),
+        _policy(identity, "dns", _egress(everyone, [_to_dns(settings)])),
         _policy(identity, "internet", _egress(_without_smoke_test(isolation, identity), [_to_internet()])),
         _policy(identity, "platform", _ingress(_component(identity, RUNTIME), [_from_platform(settings)], swarm)),
         _policy(
@@ -76,6 +91,10 @@ def build_network_policies(
             ),
         ),
     ]
+    if isolation.access != NO_ROLE and settings.api_server_cidrs:
+        # The API is at a private address: without this a role would be of no use.
+        to = [{"ipBlock": {"cidr": cidr}} for cidr in settings.api_server_cidrs]
+        policies.append(_policy(identity, "api", _egress(_component(identity, RUNTIME), [{"to": to}])))
     if settings.allow_pods_within_namespace:
         within = [{"podSelector": everyone}]
         policies.append(
@@ -114,14 +133,13 @@ def _port(swarm: UserSwarm) -> list[dict[str, Any]]:
     return [{"port": swarm.port, "protocol": "TCP"}]
 
 
-def _to_dns() -> Manifest:
+def _to_dns(settings: Settings) -> Manifest:
+    cluster = {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
     return {
-        "to": [
-            {
-                "namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}},
-                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-            }
-        ],
+        "to": [cluster, *({"ipBlock": {"cidr": cidr}} for cidr in settings.dns_cidrs)],
         "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
     }
 

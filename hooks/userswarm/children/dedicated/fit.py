@@ -1,0 +1,173 @@
+"""Whether all that a Dedicated swarm consists of fits into its own limits.
+
+The apiserver would refuse what does not: at every sync, for ever, and after the swarm was promised. Judged are the
+children themselves, as they are about to be made: a quota counts Pods, whoever makes them.
+https://kubernetes.io/docs/concepts/policy/resource-quotas/ and limit-range/
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from userswarm import quantity
+from userswarm.errors import Problem
+from userswarm.isolation import FIELD_OF_HARD, Isolation, exact_amount
+from userswarm.k8s import (
+    CHILD_KINDS,
+    CLAIM,
+    CONFIG_MAP,
+    CRON_JOB,
+    DEDICATED_KINDS,
+    DEPLOYMENT,
+    JOB,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+    Kind,
+    Manifest,
+)
+from userswarm.workloads import containers_of, pod_template, template_path
+
+_KINDS = {kind.kind: kind for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
+
+_SIDES = ("requests", "limits")
+
+_COUNTED_SHORTLY = ("pods", "persistentvolumeclaims", "services")
+
+_MADE_BY_KUBERNETES = (CONFIG_MAP, SERVICE_ACCOUNT)
+"""Of which kinds every namespace has one from the start: the root certificate, and the default account."""
+
+_MADE_FOR: Mapping[Kind, tuple[str, ...]] = {
+    SERVICE: ("endpoints", "endpointslices.discovery.k8s.io"),
+    STATEFUL_SET: ("controllerrevisions.apps",),
+    DEPLOYMENT: ("replicasets.apps",),
+}
+"""What Kubernetes makes for each object of a kind, at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    """The Pods of one child: so many at once, all alike. `path` is where their spec is said, empty for our own."""
+
+    who: str
+    path: str
+    count: int
+    spec: Manifest
+
+
+def find_misfits(isolation: Isolation, children: Sequence[Manifest]) -> Iterator[Problem]:
+    """Name every limit that a swarm's own children would break, and by how much.
+
+    `children` are all that can be there at once, the smoke test included.
+    """
+    if not isolation.limited:
+        return
+    pods = list(_pods(isolation, children))
+    for each in pods:
+        yield from _check_containers(each, isolation)
+    needs = _count(children, pods)
+    for each in pods:
+        for name, need in _need(each.spec, isolation).items():
+            needs[name] += need * each.count
+    for name, hard in isolation.hard.items():
+        over = needs[name] - quantity.parse(hard)
+        if over > 0:
+            counted = name.removeprefix("count/")
+            path = f"spec.quota.{FIELD_OF_HARD[name]}" if counted == name else f"spec.quota.counts[{counted}]"
+            told = f"{hard} ({name}) is less than the swarm and its workloads need, {exact_amount(needs[name], name)}"
+            yield Problem(path, f"{told}, by {exact_amount(over, name)}; raise it, or lower what they need")
+
+
+def _pods(isolation: Isolation, children: Sequence[Manifest]) -> Iterator[_Pods]:
+    workloads = {(each.kind.kind, each.name): position for position, each in enumerate(isolation.workloads)}
+    for child in children:
+        kind, name = child["kind"], child["metadata"]["name"]
+        position = workloads.get((kind, name))
+        if position is not None:
+            template = pod_template(child)
+            if template is not None:
+                path = f"spec.workloads[{position}].spec.{'.'.join(template_path(kind))}.spec"
+                yield _Pods(f"{kind} {name}", path, _at_once(child), template["spec"])
+        elif kind in (STATEFUL_SET.kind, JOB.kind):
+            # A swarm that is suspended has to fit when it is resumed.
+            who = "the runtime" if kind == STATEFUL_SET.kind else "the smoke test"
+            yield _Pods(who, "", 1, child["spec"]["template"]["spec"])
+
+
+def _at_once(workload: Manifest) -> int:
+    spec = workload["spec"]
+    if workload["kind"] == CRON_JOB.kind:
+        spec = spec["jobTemplate"]["spec"]
+    count: int = spec.get("replicas" if workload["kind"] == DEPLOYMENT.kind else "parallelism", 1)
+    return count
+
+
+def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:
+    """Hold every container against the LimitRange."""
+    for step, container in containers_of(pods.spec):
+        amounts = container.get("resources", {})
+        for name, most in isolation.maximum.items():
+            needed = _amount("limits", name, container, isolation)
+            over = needed - quantity.parse(most)
+            if over > 0:
+                by, who = exact_amount(over, name), f"{pods.who}'s container {container['name']}"
+                if pods.path:
+                    told = f"{amounts['limits'][name]} is more than spec.limitRange.max.{name}, {most}, by {by}"
+                    yield Problem(f"{pods.path}.{step}.resources.limits.{name}", told)
+                else:
+                    told = f"{most} is less than {who} needs, {exact_amount(needed, name)}, by {by}"
+                    yield Problem(f"spec.limitRange.max.{name}", f"{told}; raise it, or lower what it needs")
+            over = _amount("requests", name, container, isolation) - needed
+            if over > 0:
+                told = f"{amounts['requests'][name]} is more than the default limit, by {exact_amount(over, name)}"
+                yield Problem(f"{pods.path}.{step}.resources.requests.{name}", f"{told}; set limits.{name} too")
+
+
+def _need(pod: Manifest, isolation: Isolation) -> dict[str, Fraction]:
+    """Return what a quota counts for one Pod: the sum of its containers, or more while it is initialised."""
+    needs = {}
+    for side in _SIDES:
+        for name in isolation.default:
+            beside = most = Fraction(0)
+            for container in pod.get("initContainers", ()):
+                amount = _amount(side, name, container, isolation)
+                if container.get("restartPolicy") == "Always":
+                    beside += amount
+                    amount = Fraction(0)
+                most = max(most, beside + amount)
+            running = sum((_amount(side, name, each, isolation) for each in pod["containers"]), beside)
+            needs[f"{side}.{name}"] = max(most, running)
+    return needs
+
+
+def _amount(side: str, name: str, container: Manifest, isolation: Isolation) -> Fraction:
+    """Return what a container asks for, with what Kubernetes fills in: a request like its limit, else the default."""
+    resources = container.get("resources", {})
+    asked = resources.get(side, {}).get(name)
+    if asked is None and side == "requests":
+        asked = resources.get("limits", {}).get(name)
+    return quantity.parse(isolation.default[name] if asked is None else asked)
+
+
+def _count(children: Sequence[Manifest], pods: Sequence[_Pods]) -> defaultdict[str, Fraction]:
+    """Return how many objects of each resource there will be at least, under the names that a quota has for them."""
+    counts: Counter[str] = Counter()
+    for kind in (*(_KINDS[child["kind"]] for child in children), *_MADE_BY_KUBERNETES):
+        counts[_counted(kind)] += 1
+        counts.update(_MADE_FOR.get(kind, ()))
+    counts["pods"] = sum(each.count for each in pods)
+    needs: defaultdict[str, Fraction] = defaultdict(Fraction)
+    needs |= {f"count/{name}": Fraction(count) for name, count in counts.items()}
+    needs |= {name: Fraction(counts[name]) for name in _COUNTED_SHORTLY}
+    for child in children:
+        if child["kind"] == CLAIM.kind:
+            needs["requests.storage"] += quantity.parse(child["spec"]["resources"]["requests"]["storage"])
+    return needs
+
+
+def _counted(kind: Kind) -> str:
+    group = kind.api_version.rpartition("/")[0]
+    return f"{kind.resource}.{group}" if group else kind.resource
