@@ -118,6 +118,8 @@ class ApiServer:
         self.random = random.Random(seed)  # noqa: S311 - names and uids that a test can repeat
         self.writes: list[Write] = []
         self.admission: list[Admission] = []
+        # The last steps, for an object that is valid and new: quotas are not charged for any other.
+        self.validating: list[Admission] = []
         self._kinds: dict[tuple[str, str], Kind] = {}
         self._resources: dict[tuple[str, str], Kind] = {}
         self._tables: dict[tuple[str, str], Table] = {}
@@ -458,7 +460,8 @@ class ApiServer:
         if kind.generation:
             metadata["generation"] = 1
         new = self._complete(kind, new)
-        self._admit(AdmissionRequest("CREATE", kind, new, None, actor))
+        request = AdmissionRequest("CREATE", kind, new, None, actor)
+        self._admit(request)
         problems = [*metadata_problems(kind.names, new), *creation_problems(kind.kind, new)]
         if kind.custom is not None:
             problems += kind.custom.problems(new, None)
@@ -466,6 +469,8 @@ class ApiServer:
             raise invalid(kind.qualified, metadata.get("name") or "", problems)
         if key_of(new) in self._tables[kind.api_version, kind.kind].objects:
             raise already_exists(kind.resource, metadata["name"])
+        for step in self.validating:
+            step(request)
         lists = _lists(kind)
         owners = record_update({}, manager, {}, flatten(new, lists), self.clock.timestamp())
         return self._store("ADDED", kind, new, None, applied or owners)
@@ -517,12 +522,15 @@ class ApiServer:
         if is_deleting(old) and set(metadata.get("finalizers", ())) - set(old_metadata.get("finalizers", ())):
             problem = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
             raise invalid(kind.qualified, metadata["name"], [problem])
-        self._admit(AdmissionRequest("STATUS" if manager.subresource else "UPDATE", kind, new, old, actor))
+        request = AdmissionRequest("STATUS" if manager.subresource else "UPDATE", kind, new, old, actor)
+        self._admit(request)
         problems = [*metadata_problems(kind.names, new), *update_problems(kind.kind, old, new)]
         if kind.custom is not None:
             problems += kind.custom.problems(new, old)
         if problems:
             raise invalid(kind.qualified, metadata["name"], problems)
+        for step in self.validating:
+            step(request)
         if kind.generation and _spec_changed(old, new, by_spec=kind.custom is None):
             metadata["generation"] = old_metadata["generation"] + 1
         owners = self._owners[metadata["uid"]]

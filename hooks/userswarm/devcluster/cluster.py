@@ -25,11 +25,17 @@ from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.faults import Faults
 from userswarm.devcluster.garbage import GarbageCollector, NamespaceController
 from userswarm.devcluster.hooks import Hooks, InProcessHooks
+from userswarm.devcluster.limit_ranges import default_limits, limit_range
 from userswarm.devcluster.metacontroller import DYNAMIC_APPLY, Metacontroller
+from userswarm.devcluster.quotas import resource_quota
 from userswarm.devcluster.workloads.claims import ClaimController, ClaimTimings
+from userswarm.devcluster.workloads.deployments import DeploymentController
 from userswarm.devcluster.workloads.endpoints import EndpointController
 from userswarm.devcluster.workloads.jobs import JobController
 from userswarm.devcluster.workloads.kubelet import Kubelet, Timings
+from userswarm.devcluster.workloads.namespaces import ContentController
+from userswarm.devcluster.workloads.quotas import QuotaController
+from userswarm.devcluster.workloads.replica_sets import ReplicaSetController
 from userswarm.devcluster.workloads.stateful_sets import StatefulSetController
 from userswarm.k8s import Manifest, Observed
 from userswarm.manifests import manifest_path
@@ -71,13 +77,18 @@ class Cluster:
         self.api.admission += [
             StorageAdmission(classes, next(iter(classes))),
             service_account(self.api),
+            default_limits(self.api),
             default_tolerations,
             pod_security(self.api),
         ]
+        self.api.validating += [limit_range(self.api), resource_quota(self.api)]
         self.user_swarms = self.api.register_crd(crd or load_crd())
         self.garbage = GarbageCollector(self.api)
         self.namespaces = NamespaceController(self.api)
+        self.quotas = QuotaController(self.api)
         self.stateful_sets = StatefulSetController(self.api)
+        self.deployments = DeploymentController(self.api)
+        self.replica_sets = ReplicaSetController(self.api)
         self.jobs = JobController(self.api)
         self.endpoints = EndpointController(self.api)
         self.claims = ClaimController(self.api, self.faults, classes, claim_timings)
@@ -85,6 +96,8 @@ class Cluster:
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
         for namespace in load_manifests("namespace", "Namespace"):
             self.api.create(namespace)
+        # After them: what Kubernetes puts into a namespace matters where a quota counts it, and these have none.
+        self.contents = ContentController(self.api)
         self.hooks: Hooks = hooks or InProcessHooks(self.settings, self.clock)
         self.metacontroller = Metacontroller(
             self.api,

@@ -30,7 +30,21 @@ _MAPS = frozenset(
 )
 """Fields that are maps: dropped when empty, while their values are kept whatever they are."""
 
-_QUANTITIES = frozenset({"limits", "requests", "capacity", "allocatedResources", "hard", "used"})
+_QUANTITIES = frozenset(
+    {
+        "limits",
+        "requests",
+        "capacity",
+        "allocatedResources",
+        "hard",
+        "used",
+        "default",
+        "defaultRequest",
+        "max",
+        "min",
+        "maxLimitRequestRatio",
+    }
+)
 """Fields that are maps of quantities."""
 
 _ZEROS = frozenset(
@@ -45,11 +59,14 @@ _ZEROS = frozenset(
         "publishNotReadyAddresses",
         "initialDelaySeconds",
         "minReadySeconds",
+        "paused",
         "hostPort",
         "nodePort",
     }
 )
 """Fields whose false or 0 is the same as their absence, and is dropped; elsewhere it means something."""
+
+_RBAC = "rbac.authorization.k8s.io"
 
 _KEPT_LISTS = frozenset({"containers", "endpoints", "ports"})
 _KEPT_TEXTS = frozenset({"image", "imageID", "storageClassName", "message", "reason", "type"})
@@ -75,7 +92,8 @@ def _decode(value: Any, field: str, *, in_service: bool) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        return [_decode(item, field, in_service=in_service) for item in value]
+        # A LimitRange has a list that is called limits, of objects that are no quantities.
+        return [_decode(item, "", in_service=in_service) for item in value]
     if not isinstance(value, dict):
         return value
     if field in _QUANTITIES:
@@ -192,6 +210,65 @@ def _job(obj: Manifest, _: random.Random) -> None:
     obj.setdefault("status", {})
 
 
+def _limit_range(obj: Manifest, _: random.Random) -> None:
+    for item in obj.setdefault("spec", {}).get("limits", ()):
+        if item.get("type") == "Container":
+            default, request = item.setdefault("default", {}), item.setdefault("defaultRequest", {})
+            for known, source in ((default, item.get("max", {})), (request, default), (request, item.get("min", {}))):
+                _default(known, **source)
+            for name in ("default", "defaultRequest"):
+                if not item[name]:
+                    del item[name]
+
+
+def _resource_quota(obj: Manifest, _: random.Random) -> None:
+    _default(obj, spec={}, status={})
+
+
+def _network_policy(obj: Manifest, _: random.Random) -> None:
+    spec = obj.setdefault("spec", {})
+    _default(spec, podSelector={})
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+    for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
+        for port in rule.get("ports", ()):
+            _default(port, protocol="TCP")
+
+
+def _role_binding(obj: Manifest, _: random.Random) -> None:
+    _default(obj.setdefault("roleRef", {}), apiGroup=_RBAC)
+    for subject in obj.get("subjects", ()):
+        if subject.get("kind") in {"User", "Group"}:
+            _default(subject, apiGroup=_RBAC)
+
+
+def _deployment(obj: Manifest, _: random.Random) -> None:
+    spec = obj.setdefault("spec", {})
+    _default(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    strategy = spec.setdefault("strategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        _default(strategy.setdefault("rollingUpdate", {}), maxUnavailable="25%", maxSurge="25%")
+    _template(spec)
+    obj.setdefault("status", {})
+
+
+def _replica_set(obj: Manifest, _: random.Random) -> None:
+    spec = obj.setdefault("spec", {})
+    _default(spec, replicas=1)
+    _template(spec)
+    obj.setdefault("status", {}).setdefault("replicas", 0)
+
+
+def _cron_job(obj: Manifest, _: random.Random) -> None:
+    spec = obj.setdefault("spec", {})
+    _default(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    # The defaults of a Job itself are filled in when one is made.
+    job_template = spec.setdefault("jobTemplate", {})
+    _default(job_template, metadata={})
+    _template(job_template.setdefault("spec", {}))
+    obj.setdefault("status", {})
+
+
 def _endpoint_slice(obj: Manifest, _: random.Random) -> None:
     _default(obj, endpoints=None, ports=None)
 
@@ -213,7 +290,7 @@ def _pod(obj: Manifest, _: random.Random) -> None:
         for name, amount in resources.get("limits", {}).items():
             resources.setdefault("requests", {}).setdefault(name, amount)
     status = obj.setdefault("status", {})
-    _default(status, phase="Pending", qosClass=_quality(containers))
+    _default(status, phase="Pending", qosClass=quality(spec))
     for condition in status.get("conditions", ()):
         condition.setdefault("lastProbeTime", None)
     for name in ("initContainerStatuses", "containerStatuses"):
@@ -221,8 +298,9 @@ def _pod(obj: Manifest, _: random.Random) -> None:
             _default(entry, lastState={}, imageID="")
 
 
-def _quality(containers: tuple[Manifest, ...]) -> str:
-    resources = [container["resources"] for container in containers]
+def quality(spec: Observed) -> str:
+    """Return the quality of service of a pod's spec that is complete."""
+    resources = [each["resources"] for each in (*spec.get("initContainers", ()), *spec.get("containers", ()))]
     if not any(resources):
         return "BestEffort"
     guaranteed = all(
@@ -297,6 +375,13 @@ _DEFAULTS: dict[str, Callable[[Manifest, random.Random], None]] = {
     "Secret": _secret,
     "PersistentVolumeClaim": _claim,
     "Service": _service,
+    "ResourceQuota": _resource_quota,
+    "LimitRange": _limit_range,
+    "NetworkPolicy": _network_policy,
+    "RoleBinding": _role_binding,
+    "Deployment": _deployment,
+    "ReplicaSet": _replica_set,
+    "CronJob": _cron_job,
     "StatefulSet": _stateful_set,
     "Job": _job,
     "EndpointSlice": _endpoint_slice,

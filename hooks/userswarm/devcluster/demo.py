@@ -80,6 +80,7 @@ class Story:
         self._phase = ""
         self._settled_writes = 0
         self._make_what_it_names()
+        self._cluster.settle()
         self._before = _keys(self._cluster)
 
     def close(self) -> None:

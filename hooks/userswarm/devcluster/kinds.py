@@ -45,6 +45,15 @@ BUILT_IN = (
     Kind("v1", "Event", "events"),
     Kind("apps/v1", "StatefulSet", "statefulsets", generation=True, status=True),
     Kind("batch/v1", "Job", "jobs", generation=True, status=True),
+    Kind("v1", "ResourceQuota", "resourcequotas", status=True),
+    Kind("v1", "LimitRange", "limitranges"),
+    Kind("apps/v1", "Deployment", "deployments", generation=True, status=True),
+    Kind("apps/v1", "ReplicaSet", "replicasets", generation=True, status=True),
+    # Its Jobs are named after it and the minute, and may have 63 characters.
+    Kind("batch/v1", "CronJob", "cronjobs", names="cron-job", generation=True, status=True),
+    Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", generation=True),
+    Kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
+    Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
     Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", generation=True),
     Kind(
         "metacontroller.k8s.io/v1alpha1",

@@ -13,6 +13,7 @@ from typing import Any
 from userswarm import quantity
 from userswarm.devcluster.metadata import label_problems, name_problem
 from userswarm.devcluster.objects import same_json
+from userswarm.devcluster.policies import policy_problems
 from userswarm.devcluster.selectors import from_object
 from userswarm.k8s import Observed
 
@@ -41,13 +42,18 @@ _CLAIM_MESSAGE = (
 
 _JOB_IMMUTABLE = ("selector", "template", "completionMode", "completions", "podFailurePolicy", "backoffLimitPerIndex")
 
+_SCHEDULES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+
 _POD_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName")
 
 
 def creation_problems(kind: str, obj: Observed) -> Iterator[str]:
     """Yield what is wrong with a new object of a built-in kind."""
-    if kind == "StatefulSet":
-        yield from _stateful_set(obj)
+    yield from policy_problems(kind, obj)
+    if kind in {"StatefulSet", "Deployment", "ReplicaSet"}:
+        yield from _scalable(obj)
+    elif kind == "CronJob":
+        yield from _cron_job(obj["spec"])
     elif kind == "Job":
         yield from _template(obj["spec"]["template"], ("Never", "OnFailure"))
     elif kind == "Pod":
@@ -64,23 +70,29 @@ def update_problems(kind: str, old: Observed, new: Observed) -> Iterator[str]:
     """Yield what is wrong with a changed object: with the object, and with the change."""
     yield from creation_problems(kind, new)
     before, after = old.get("spec", {}), new.get("spec", {})
-    if kind == "StatefulSet":
-        if not same_json(_without(before, _STATEFUL_SET_MUTABLE), _without(after, _STATEFUL_SET_MUTABLE)):
+    match kind:
+        case "StatefulSet" if not same_json(_set_frozen(before), _set_frozen(after)):
             yield _STATEFUL_SET_MESSAGE
-    elif kind == "Job":
-        for field in _JOB_IMMUTABLE:
-            if not same_json(before.get(field), after.get(field)):
-                yield f"spec.{field}: Invalid value: field is immutable"
-    elif kind == "PersistentVolumeClaim":
-        yield from _claim_update(old, before, after)
-    elif kind == "Service":
-        if before.get("clusterIP") != after.get("clusterIP"):
+        case "Deployment" | "ReplicaSet" if not same_json(before.get("selector"), after.get("selector")):
+            yield "spec.selector: Invalid value: field is immutable"
+        case "Job":
+            for field in _JOB_IMMUTABLE:
+                if not same_json(before.get(field), after.get(field)):
+                    yield f"spec.{field}: Invalid value: field is immutable"
+        case "PersistentVolumeClaim":
+            yield from _claim_update(old, before, after)
+        case "Service" if before.get("clusterIP") != after.get("clusterIP"):
             yield f"spec.clusterIPs[0]: Invalid value: {[after.get('clusterIP')]}: may not change once set"
-    elif kind == "Pod":
-        if not same_json(_pod_frozen(before), _pod_frozen(after)):
+        case "Pod" if not same_json(_pod_frozen(before), _pod_frozen(after)):
             yield "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
-    elif kind in {"ConfigMap", "Secret"} and old.get("immutable") and not same_json(_payload(old), _payload(new)):
-        yield "data: Forbidden: field is immutable when `immutable` is set"
+        case "RoleBinding" if not same_json(old["roleRef"], new["roleRef"]):
+            yield "roleRef: Invalid value: cannot change roleRef"
+        case "ConfigMap" | "Secret" if old.get("immutable") and not same_json(_payload(old), _payload(new)):
+            yield "data: Forbidden: field is immutable when `immutable` is set"
+
+
+def _set_frozen(spec: Observed) -> dict[str, Any]:
+    return _without(spec, _STATEFUL_SET_MUTABLE)
 
 
 def _payload(obj: Observed) -> list[Any]:
@@ -98,7 +110,7 @@ def _pod_frozen(spec: Observed) -> dict[str, Any]:
     return frozen
 
 
-def _stateful_set(obj: Observed) -> Iterator[str]:
+def _scalable(obj: Observed) -> Iterator[str]:
     spec = obj["spec"]
     selector = spec.get("selector")
     if not selector:
@@ -106,6 +118,20 @@ def _stateful_set(obj: Observed) -> Iterator[str]:
     elif not from_object(selector).matches(spec["template"]["metadata"].get("labels", {})):
         yield "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
     yield from _template(spec["template"], ("Always",))
+
+
+def _cron_job(spec: Observed) -> Iterator[str]:
+    schedule = spec.get("schedule", "")
+    if not _is_schedule(schedule):
+        yield f"spec.schedule: Invalid value: {schedule!r}: must be five fields, or one of {', '.join(_SCHEDULES)}"
+    if spec["concurrencyPolicy"] not in {"Allow", "Forbid", "Replace"}:
+        yield f'spec.concurrencyPolicy: Unsupported value: "{spec["concurrencyPolicy"]}"'
+    yield from _template(spec["jobTemplate"]["spec"]["template"], ("Never", "OnFailure"))
+
+
+def _is_schedule(text: str) -> bool:
+    """Tell whether a schedule has the form of one; whether its numbers are in range is not looked at."""
+    return text in _SCHEDULES or re.fullmatch(r"(?:[-0-9a-zA-Z*/,?]+ +){4}[-0-9a-zA-Z*/,?]+", text) is not None
 
 
 def _template(template: Observed, policies: tuple[str, ...]) -> Iterator[str]:
