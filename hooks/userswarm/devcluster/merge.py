@@ -67,9 +67,14 @@ def set_last_applied(obj: Manifest, desired: Observed) -> None:
 
 
 def apply_update(observed: Observed, desired: Observed) -> Manifest:
-    """Return the object that Metacontroller would write for an observed child and what the hook returned for it."""
+    """Return the object that Metacontroller would write for an observed child and what the hook returned for it.
+
+    It shares its system fields and its status with the observed one.
+    """
     wanted = without_last_applied(desired)
-    merged: Manifest = merge(copy_json(observed), read_last_applied(observed), wanted)
+    metadata = {name: value for name, value in observed["metadata"].items() if name not in _SYSTEM_FIELDS}
+    content = {name: value for name, value in observed.items() if name != "status"}
+    merged: Manifest = merge(copy_json({**content, "metadata": metadata}), read_last_applied(observed), wanted)
     for name in _SYSTEM_FIELDS:
         _revert(merged["metadata"], observed["metadata"], name)
     _revert(merged, observed, "status")
@@ -80,7 +85,7 @@ def apply_update(observed: Observed, desired: Observed) -> Manifest:
 def _revert(merged: Manifest, observed: Observed, name: str) -> None:
     merged.pop(name, None)
     if name in observed:
-        merged[name] = copy_json(observed[name])
+        merged[name] = observed[name]
 
 
 def merge(destination: Any, last_applied: Any, desired: Any) -> Any:

@@ -19,7 +19,7 @@ import orjson
 
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.clock import Timer
-from userswarm.devcluster.errors import ApiError
+from userswarm.devcluster.errors import ApiError, not_found
 from userswarm.devcluster.events import record_event
 from userswarm.devcluster.hooks import HookConnectionError, HookResponse, Hooks
 from userswarm.devcluster.kinds import Kind
@@ -374,15 +374,14 @@ class Metacontroller:
         others = [name for name in current["metadata"].get("finalizers", ()) if name != self.finalizer]
         if self._has_finalizer(current) == add:
             return current
-        current["metadata"]["finalizers"] = [*others, self.finalizer] if add else others
-        return self.api.update(current, actor=self.actor)
+        finalizers = [*others, self.finalizer] if add else others
+        return self.api.update(_with_metadata(current, finalizers=finalizers), actor=self.actor)
 
-    def _live(self, obj: Observed) -> Manifest:
-        """Return a fresh copy of an object; 404 where it is another one by now."""
-        kind = self.api.kind(obj["apiVersion"], obj["kind"])
-        current = self.api.get(kind.api_version, kind.kind, *key_of(obj))
-        if uid_of(current) != uid_of(obj):
-            raise ApiError(404, "NotFound", f'{kind.resource} "{current["metadata"]["name"]}" not found')
+    def _live(self, obj: Observed) -> Observed:
+        """Return an object as it is stored now; 404 where it is gone, or another one by now."""
+        current = self.api.peek(obj["apiVersion"], obj["kind"], *key_of(obj))
+        if current is None or uid_of(current) != uid_of(obj):
+            raise not_found(self.api.kind(obj["apiVersion"], obj["kind"]).resource, obj["metadata"]["name"])
         return current
 
     def _should_finalize(self, parent: Observed) -> bool:
@@ -433,14 +432,12 @@ class Metacontroller:
             raise SyncError(f"can't adopt {_name_of(obj)}: {_name_of(parent)} has just been deleted")
         current = self._live(obj)
         others = [owner for owner in owners_of(current) if owner["uid"] != uid_of(parent)]
-        current["metadata"]["ownerReferences"] = [*others, controller_reference(parent)]
-        return self._unless_gone(current)
+        return self._unless_gone(_with_metadata(current, ownerReferences=[*others, controller_reference(parent)]))
 
     def _release(self, parent: Observed, obj: Observed) -> None:
         current = self._live(obj)
         others = [owner for owner in owners_of(current) if owner["uid"] != uid_of(parent)]
-        current["metadata"]["ownerReferences"] = others
-        self._unless_gone(current)
+        self._unless_gone(_with_metadata(current, ownerReferences=others))
 
     def _unless_gone(self, obj: Manifest) -> bool:
         try:
@@ -717,15 +714,16 @@ class Metacontroller:
             current = self._live(parent)
             if same_json(current.get("status"), status):
                 return
-            current["status"] = status
-            if self._parent.status:
-                self.api.update_status(current, actor=self.actor)
-            else:
-                self.api.update(current, actor=self.actor)
+            write = self.api.update_status if self._parent.status else self.api.update
+            write({**current, "status": status}, actor=self.actor)
         except ApiError as error:
             # Gone, or changed meanwhile: neither is worth a retry.
             if error.code not in {404, 409}:
                 raise SyncError(f"can't update status for {_name_of(parent)}: {error}") from error
+
+
+def _with_metadata(obj: Observed, **fields: Any) -> Manifest:
+    return {**obj, "metadata": {**obj["metadata"], **fields}}
 
 
 def _only_status_changed(old: Observed, new: Observed) -> bool:
