@@ -82,7 +82,11 @@ class Identity:
 
     def smoke_test(self, series: str, attempt: int) -> str:
         """Return the name of the smoke test's Job: `series` says what is tested, `attempt` counts from 1."""
-        return f"verify-{digest(f'{self.slug}/{series}')}-{attempt}"
+        return f"{self.smoke_tests(series)}{attempt}"
+
+    def smoke_tests(self, series: str) -> str:
+        """Return what the names of all attempts of one smoke test begin with; the attempt follows."""
+        return f"verify-{digest(f'{self.slug}/{series}')}-"
 
     def is_of_same_owner(self, annotations: Mapping[str, str]) -> bool:
         """Tell whether an object with these annotations was made for this user's swarm of this name."""

@@ -5,7 +5,7 @@ Objects are found by their own namespace and name: the keys of a request differ 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from userswarm.envelope import Groups, HookRequest
@@ -21,7 +21,7 @@ class Observation:
 
     def child(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the owned object of that kind and name, or None."""
-        return _find(self._children.get(kind.group), namespace, name)
+        return _find(self._children, kind, namespace, name)
 
     def children(self, kind: Kind | None = None) -> Iterator[Observed]:
         """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
@@ -29,7 +29,7 @@ class Observation:
 
     def related(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the related object of that kind and name, whoever owns it, or None."""
-        return _find(self._related.get(kind.group), namespace, name)
+        return _find(self._related, kind, namespace, name)
 
     def all_related(self, kind: Kind) -> Iterator[Observed]:
         """Iterate over the related objects of one kind in a stable order."""
@@ -45,11 +45,12 @@ def observe(request: HookRequest) -> Observation:
     return Observation(request.children, request.related)
 
 
-def _find(objects: Mapping[str, Observed] | None, namespace: str, name: str) -> Observed | None:
+def _find(groups: Groups, kind: Kind, namespace: str, name: str) -> Observed | None:
+    objects = groups.get(kind.group)
     if not objects:
         return None
     # The key of v2 hooks, and almost always right; the object's own metadata decides.
-    found = objects.get(f"{namespace}/{name}")
+    found = objects.get(f"{namespace}/{name}" if namespace else name)
     if found is not None and _is(found, namespace, name):
         return found
     return next((candidate for candidate in objects.values() if _is(candidate, namespace, name)), None)
@@ -57,7 +58,8 @@ def _find(objects: Mapping[str, Observed] | None, namespace: str, name: str) -> 
 
 def _is(candidate: Observed, namespace: str, name: str) -> bool:
     metadata = candidate["metadata"]
-    return bool(metadata["name"] == name and metadata.get("namespace", "") == namespace)
+    found: bool = metadata["name"] == name and metadata.get("namespace", "") == namespace
+    return found
 
 
 def _objects(groups: Groups, kind: Kind | None) -> Iterator[Observed]:

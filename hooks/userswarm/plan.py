@@ -70,7 +70,7 @@ def compute_plan(parent: Observed, settings: Settings) -> Plan:
         metadata["name"],
         metadata.get("uid") or "",
         (metadata.get("annotations") or {}).get(RETRY_ANNOTATION, ""),
-        orjson.dumps(parent.get("spec")),
+        _dump(parent.get("spec")),
         settings,
     )
     if isinstance(plan, InvalidParentError):
@@ -115,5 +115,10 @@ def _compute_plan(swarm: UserSwarm, settings: Settings) -> Plan:
         endpoint=endpoint(swarm, identity),
         checksum=checksum,
         series=compute_series(checksum, swarm.retry, job["spec"]),
-        _standing=orjson.dumps(children),
+        _standing=_dump(children),
     )
+
+
+def _dump(value: Any) -> bytes:
+    """Return JSON to be remembered; orjson leaves as much room behind what it writes, and it would stay taken."""
+    return bytes(memoryview(orjson.dumps(value)))

@@ -96,8 +96,11 @@ def _starts(identity: Identity, series: str, attempt: int, attempts: int, told: 
 
 def _latest(identity: Identity, series: str, attempts: int, observation: Observation) -> tuple[int, Observed | None]:
     """Return the highest attempt of this series that has a Job; Jobs of another series do not count."""
+    if not any(observation.children(JOB)):
+        return 0, None
+    names = identity.smoke_tests(series)
     for number in range(attempts, 0, -1):
-        job = observation.child(JOB, identity.namespace, identity.smoke_test(series, number))
+        job = observation.child(JOB, identity.namespace, f"{names}{number}")
         if job is not None:
             return number, job
     return 0, None

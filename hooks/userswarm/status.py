@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from userswarm.errors import InvalidParentError
@@ -300,24 +301,31 @@ def _old_conditions(old: Mapping[str, Any]) -> dict[str, Condition]:
     conditions = old.get("conditions")
     found: dict[str, Condition] = {}
     for condition in conditions if isinstance(conditions, list) else ():
-        if isinstance(condition, dict) and _is_whole(condition):
-            found[condition["type"]] = {
-                "type": condition["type"],
-                "status": condition["status"],
-                "observedGeneration": condition["observedGeneration"],
-                "lastTransitionTime": condition["lastTransitionTime"],
-                "reason": condition["reason"],
-                "message": condition["message"],
-            }
+        whole = _whole(condition) if isinstance(condition, dict) else None
+        if whole is not None:
+            found[whole["type"]] = whole
     return found
 
 
-def _is_whole(condition: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(condition.get("type"), str)
-        and isinstance(condition.get("status"), str)
-        and isinstance(condition.get("reason"), str)
-        and isinstance(condition.get("message"), str)
-        and type(condition.get("observedGeneration")) is int
-        and read_time(condition.get("lastTransitionTime")) is not None
-    )
+_FIELDS_OF = itemgetter("type", "status", "reason", "message", "lastTransitionTime", "observedGeneration")
+_TYPES = (str, str, str, str, str, int)
+
+
+def _whole(condition: Mapping[str, Any]) -> Condition | None:
+    """Return a condition's own fields, or None where one is missing or of another type."""
+    try:
+        fields = _FIELDS_OF(condition)
+    except KeyError:
+        return None
+    kind, status, reason, message, since, generation = fields
+    # One comparison for all: every sync reads every condition.
+    if tuple(map(type, fields)) != _TYPES or read_time(since) is None:
+        return None
+    return {
+        "type": kind,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+        "reason": reason,
+        "message": message,
+    }
