@@ -13,7 +13,18 @@ from typing import Any
 
 from userswarm.customize import customize
 from userswarm.finalize import finalize
-from userswarm.k8s import CHILD_KINDS, CLAIM, ENDPOINT_SLICE, JOB, POD, SERVICE, STATEFUL_SET, Kind
+from userswarm.k8s import (
+    CHILD_KINDS,
+    CLAIM,
+    DEDICATED_KINDS,
+    ENDPOINT_SLICE,
+    JOB,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+)
 from userswarm.settings import Settings
 from userswarm.sync import sync
 
@@ -48,11 +59,18 @@ class Scene:
     def __init__(self, parent: Json | None = None, settings: Settings = SETTINGS) -> None:
         self.parent = user_swarm() if parent is None else parent
         self.settings = settings
-        self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in CHILD_KINDS}
+        placement = self.parent["spec"].get("placement") or {}
+        dedicated = placement.get("isolation") == "Dedicated"
+        kinds = (*CHILD_KINDS, *(DEDICATED_KINDS if dedicated else ()))
+        self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in kinds}
         self.related: dict[str, dict[str, Json]] = {kind.group: {} for kind in RELATED_KINDS}
-        self.resources = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in CHILD_KINDS]
+        self.resources = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in kinds]
         self.finalizing = False
         self.now = NOW
+        if dedicated:
+            self.related[NAMESPACE.group] = {}
+            if placement.get("namespaceMode") == "operator":
+                self.relate(lent_namespace(placement["runtimeNamespace"]))
 
     def request(self) -> Json:
         return copy.deepcopy(
@@ -99,15 +117,17 @@ class Scene:
             }
         ]
         group = f"{stored['kind']}.{stored['apiVersion']}"
-        self.children[group][f"{metadata['namespace']}/{metadata['name']}"] = stored
-        if stored["kind"] == CLAIM.kind:
+        self.children[group][_key(metadata)] = stored
+        if stored["kind"] == NAMESPACE.kind:
+            stored["status"] = {"phase": "Active"}
+        if stored["kind"] in (CLAIM.kind, NAMESPACE.kind):
             self.relate(stored)
         return stored
 
     def relate(self, stored: Json) -> Json:
         metadata = stored["metadata"]
         group = f"{stored['kind']}.{stored['apiVersion']}"
-        self.related.setdefault(group, {})[f"{metadata['namespace']}/{metadata['name']}"] = stored
+        self.related.setdefault(group, {})[_key(metadata)] = stored
         return stored
 
     def child(self, kind: Kind, name: str | None = None) -> Json:
@@ -118,8 +138,8 @@ class Scene:
 
     def drop(self, kind: Kind, name: str | None = None) -> None:
         metadata = self.child(kind, name)["metadata"]
-        del self.children[kind.group][f"{metadata['namespace']}/{metadata['name']}"]
-        if kind is CLAIM:
+        del self.children[kind.group][_key(metadata)]
+        if kind in (CLAIM, NAMESPACE):
             self.related.get(kind.group, {}).clear()
 
     @property
@@ -137,19 +157,31 @@ class Scene:
             objects.clear()
         for manifest in response["children"]:
             group = f"{manifest['kind']}.{manifest['apiVersion']}"
-            key = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
-            old = before[group].get(key)
+            old = before[group].get(_key(manifest["metadata"]))
             stored = self.add_child(manifest)
             if old is not None and "status" in old:
                 stored["status"] = old["status"]
 
 
+def _key(metadata: Json) -> str:
+    """Return an object's key in a request of a v2 hook."""
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])
+
+
+def lent_namespace(name: str) -> Json:
+    """Return a namespace that its operator lets UserSwarms live in."""
+    metadata = {"name": name, "uid": f"uid-{name}", "labels": {"crawbl.ai/allow-userswarms": "true"}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata, "status": {"phase": "Active"}}
+
+
 def created(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
     """Return a swarm whose children were just created; nothing runs yet."""
     scene = Scene(parent, settings)
-    response = scene.sync()
-    scene.apply(response)
-    scene.adopt_status(response)
+    # The second time everything that a namespace of its own had to be there for.
+    for _ in range(1 + (NAMESPACE.group in scene.children)):
+        response = scene.sync()
+        scene.apply(response)
+        scene.adopt_status(response)
     return scene
 
 
@@ -161,7 +193,7 @@ def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
     claim["status"] = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
     claim["spec"] |= {"storageClassName": claim["spec"].get("storageClassName", "standard"), "volumeName": "pv-1"}
     stateful_set = scene.child(STATEFUL_SET)
-    name = stateful_set["metadata"]["name"]
+    name, namespace = stateful_set["metadata"]["name"], stateful_set["metadata"]["namespace"]
     stateful_set["status"] = {
         "observedGeneration": 1,
         "replicas": 1,
@@ -177,7 +209,7 @@ def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
             "kind": "Pod",
             "metadata": {
                 "name": f"{name}-0",
-                "namespace": "userswarms",
+                "namespace": namespace,
                 "uid": "uid-pod-1",
                 "labels": dict(stateful_set["spec"]["template"]["metadata"]["labels"]),
                 "ownerReferences": [{"kind": "StatefulSet", "name": name, "uid": stateful_set["metadata"]["uid"]}],
@@ -191,7 +223,7 @@ def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
             "kind": "EndpointSlice",
             "metadata": {
                 "name": f"{name}-abcde",
-                "namespace": "userswarms",
+                "namespace": namespace,
                 "labels": {"kubernetes.io/service-name": name},
             },
             "endpoints": [

@@ -81,10 +81,11 @@ def one_of(*words: str) -> Reader:
 
 
 def amount(value: Any, path: str, problems: list[Problem]) -> Any:
-    """Read a quantity that is not negative."""
+    """Read a quantity that is not negative; half a core may be a number too."""
+    said = repr(value) if isinstance(value, float) else value
     try:
-        quantity.parse_non_negative(value)
-        return quantity.canonical(value)
+        quantity.parse_non_negative(said)
+        return quantity.canonical(said)
     except QuantityError as error:
         problems.append(Problem(path, str(error)))
         return None
@@ -206,8 +207,9 @@ def record(
             member = fields[name](each, where, problems)
             if member is not None:
                 found[name] = member
-        missing = (name for name in required if name not in found and value.get(name) in (None, "", [], {}))
-        problems.extend(Problem(f"{path}.{name}", "is missing") for name in missing)
+        missing = [f"{path}.{name}" for name in required if name not in found and value.get(name) in (None, "", [], {})]
+        named = {problem.path for problem in problems} if missing else set()
+        problems.extend(Problem(where, "is missing") for where in missing if where not in named)
         there = [name for name in one_among if value.get(name) is not None]
         if one_among and len(there) != 1:
             has = f"has {' and '.join(there)}" if there else "has none of them"
