@@ -136,3 +136,45 @@ def test_a_server_that_is_never_ready_is_told(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(DemoError, match="not ready after 0 s"), webhook():
         pytest.fail("nobody could be ready so early")
+
+
+def dedicated(**changes: Any) -> dict[str, Any]:
+    swarm: dict[str, Any] = yaml.safe_load(manifest_path("samples/dedicated.yaml").read_text(encoding="utf-8"))
+    for path, value in changes.items():
+        section, field = path.split("__")
+        swarm["spec"][section][field] = value
+    return swarm
+
+
+def test_a_dedicated_swarm_takes_its_namespace_along(url: str) -> None:
+    _, lines = tell(dedicated(storage__retainPolicy="Delete"), url)
+
+    name = dedicated()["metadata"]["name"]
+    first, last = (
+        next(at for at, line in enumerate(lines) if f"{verb} Namespace swarm-{name}" in line)
+        for verb in ("create", "delete")
+    )
+    assert not any("create " in line for line in lines[:first])
+    assert not any("delete " in line for line in lines[last + 1 :])
+    assert "  ok     nothing is left behind" in lines
+
+
+def test_a_dedicated_swarm_whose_volume_is_kept_leaves_the_namespace_too(url: str) -> None:
+    _, lines = tell(dedicated(), url)
+
+    (kept,) = [line for line in lines if "kept: " in line]
+    assert kept.count(",") == 1
+    assert "Namespace swarm-" in kept
+    assert "PersistentVolumeClaim swarm-" in kept
+    assert "  ok     nothing else is left behind" in lines
+
+
+def test_a_dedicated_swarm_may_live_in_a_namespace_that_is_lent(url: str) -> None:
+    swarm = dedicated(
+        placement__namespaceMode="operator", placement__runtimeNamespace="lent", storage__retainPolicy="Delete"
+    )
+    _, lines = tell(swarm, url)
+
+    assert not any(" Namespace " in line for line in lines)
+    assert any("create StatefulSet lent/" in line for line in lines)
+    assert "  ok     nothing is left behind" in lines

@@ -96,15 +96,16 @@ def test_resources_are_added_up_and_compared_exactly(cluster: Tenants) -> None:
     cluster.api.create(pod("c", container=resources(cpu="100m", memory="60Mi")))
 
 
-def test_until_its_controller_has_looked_at_it_a_quota_admits_nothing_that_it_counts(cluster: Tenants) -> None:
-    cluster.api.create(quota(hard={"configmaps": "5"}))
-
-    error = refusal(lambda: cluster.api.create(config_map()))
-    assert error.message.endswith("status unknown for quota: q, resources: configmaps")
-    cluster.api.create(secret("s"))
-
+def test_a_quota_holds_once_its_controller_has_taken_note_of_it(cluster: Tenants) -> None:
+    cluster.api.create(quota(hard={"pods": "0"}))
+    cluster.api.create(pod("a"))
     assert cluster.settle()
-    cluster.api.create(config_map())
+    assert "used: pods=1, limited: pods=0" in refusal(lambda: cluster.api.create(pod("b"))).message
+
+    cluster.api.patch("v1", "ResourceQuota", NAMESPACE, "q", {"spec": {"hard": {"pods": "2"}}})
+    assert "limited: pods=0" in refusal(lambda: cluster.api.create(pod("b"))).message
+    assert cluster.settle()
+    cluster.api.create(pod("b"))
 
 
 def test_every_kind_that_a_quota_can_count_is_counted(cluster: Tenants) -> None:

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from userswarm.devcluster.apiserver import Write
+from userswarm.devcluster.apiserver import WatchEvent, Write
 from userswarm.devcluster.cluster import Cluster, composite_controller
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.hooks import HttpHooks
+from userswarm.devcluster.workloads.namespaces import CONTENTS
 from userswarm.errors import UserSwarmError
-from userswarm.isolation import DEDICATED
+from userswarm.isolation import DEDICATED, OPERATOR, SHARED_NAMESPACE
 from userswarm.k8s import JOB, NAMESPACE, POD, Manifest
 from userswarm.manifests import manifest_path
+from userswarm.place import ALLOW_LABEL
 from userswarm.rendering import check_user_swarm, read_user_swarms
 from userswarm.settings import PREFIX, Settings
 
@@ -29,6 +31,9 @@ ACTOR = "metacontroller"
 START_SECONDS = 20
 PATIENCE = 600
 """Simulated seconds that a step may take."""
+
+SECRETS_SECONDS = 1
+"""After how many simulated seconds somebody puts the Secrets into a namespace that is new."""
 
 RESYNCS = 100
 
@@ -143,14 +148,35 @@ class Story:
             self._show(f"{name:<44}{value}")
 
     def _make_what_it_names(self) -> None:
-        """Make what a platform's operator makes before such a swarm is created: its namespace and its Secrets."""
-        spec = self._swarm["spec"]
-        namespace = spec.get("placement", {}).get("runtimeNamespace", "userswarms")
+        """Make what a platform's operator makes before such a swarm is created: its namespace and its Secrets.
+
+        Into a namespace that is made with the swarm, the Secrets come as soon as it is there.
+        """
+        placement = self._swarm["spec"].get("placement", {})
+        if _is_dedicated(self._swarm) and placement.get("namespaceMode") != OPERATOR:
+            self._api.subscribe(self._on_namespace)
+            return
+        namespace = placement.get("runtimeNamespace", SHARED_NAMESPACE)
         if self._api.peek("v1", NAMESPACE.kind, None, namespace) is None:
-            labels = {"crawbl.ai/allow-userswarms": "true"}
+            labels = {ALLOW_LABEL: "true"}
             self._api.create(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
             )
+        self._make_secrets(namespace)
+
+    def _on_namespace(self, event: WatchEvent) -> None:
+        if event.kind.kind == NAMESPACE.kind and event.type == "ADDED":
+            name = event.object["metadata"]["name"]
+            self._cluster.clock.after(SECRETS_SECONDS, lambda: self._furnish(name))
+
+    def _furnish(self, namespace: str) -> None:
+        """Make the Secrets in a new namespace; they are not the swarm's, nor is what Kubernetes puts there."""
+        self._make_secrets(namespace)
+        others = {(each["kind"], f"{namespace}/{each['metadata']['name']}") for each in CONTENTS}
+        self._before |= others | {key for key in _keys(self._cluster) if key[0] == "Secret"}
+
+    def _make_secrets(self, namespace: str) -> None:
+        spec = self._swarm["spec"]
         secrets = (
             spec.get("config", {}).get("envSecretRef", {}).get("name"),
             spec.get("runtime", {}).get("imagePullSecretName"),

@@ -95,7 +95,8 @@ def _problem(api: ApiServer, found: Observed, request: AdmissionRequest) -> str:
     name, namespace = found["metadata"]["name"], request.object["metadata"]["namespace"]
     used = object_usage(request.kind, request.object, api.clock)
     before = object_usage(request.kind, request.old, api.clock) if request.old is not None else {}
-    hard = found["spec"].get("hard", {})
+    # What its controller has taken note of: a quota that is new, or was changed, holds a moment later.
+    hard = found["status"].get("hard", {})
     if request.kind.kind == "Pod" and request.operation == "CREATE":
         missing = "; ".join(_unspecified(request.object["spec"], hard))
         if missing:
@@ -105,10 +106,6 @@ def _problem(api: ApiServer, found: Observed, request: AdmissionRequest) -> str:
         for each, amount in sorted(used.items())
         if each in hard and amount > before.get(each, 0)
     }
-    unknown = [each for each in more if each not in found["status"].get("used", {})]
-    if unknown:
-        # Until the quota's controller has looked at it once.
-        return f"status unknown for quota: {name}, resources: {','.join(unknown)}"
     total = namespace_usage(api, namespace, more) if more else {}
     over = [each for each in more if total[each] + more[each] > quantity.parse(hard[each])]
     if not over:
