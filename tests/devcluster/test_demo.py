@@ -138,6 +138,15 @@ def test_a_server_that_is_never_ready_is_told(monkeypatch: pytest.MonkeyPatch) -
         pytest.fail("nobody could be ready so early")
 
 
+def test_what_is_left_behind_is_a_broken_promise(url: str) -> None:
+    story = Story(sample(), url, lambda line: None)
+    story._before.clear()
+
+    with pytest.raises(DemoError, match="this did not hold: nothing is left behind"):
+        story.tell()
+    story.close()
+
+
 def dedicated(**changes: Any) -> dict[str, Any]:
     swarm: dict[str, Any] = yaml.safe_load(manifest_path("samples/dedicated.yaml").read_text(encoding="utf-8"))
     for path, value in changes.items():
@@ -154,8 +163,8 @@ def test_a_dedicated_swarm_takes_its_namespace_along(url: str) -> None:
         next(at for at, line in enumerate(lines) if f"{verb} Namespace swarm-{name}" in line)
         for verb in ("create", "delete")
     )
-    assert not any("create " in line for line in lines[:first])
-    assert not any("delete " in line for line in lines[last + 1 :])
+    assert not any("s  create " in line for line in lines[:first])
+    assert not any("s  delete " in line for line in lines[last + 1 :])
     assert "  ok     nothing is left behind" in lines
 
 
