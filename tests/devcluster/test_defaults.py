@@ -295,3 +295,27 @@ def test_an_empty_slice_says_null_as_a_real_one_does(api: ApiServer) -> None:
 def test_a_kind_without_defaults_is_left_alone(api: ApiServer) -> None:
     assert api.create(config_map(data={}))["metadata"]["name"] == "c"
     assert "data" not in api.get("v1", "ConfigMap", NAMESPACE, "c")
+
+
+def test_references_to_a_pods_own_fields_are_completed(api: ApiServer) -> None:
+    amount = {"containerName": "main", "resource": "limits.cpu"}
+    items = [
+        {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}},
+        {"path": "cpu", "resourceFieldRef": {**amount, "divisor": "1000m"}},
+    ]
+    env = [{"name": "CPU", "valueFrom": {"resourceFieldRef": amount}}]
+    probe = {"grpc": {"port": 9000}}
+    volumes = [{"name": "v", "downwardAPI": {"items": items}}]
+    spec = api.create(pod(container={"env": env, "livenessProbe": probe}, volumes=volumes))["spec"]
+
+    (container,), (volume,) = spec["containers"], spec["volumes"]
+    assert container["env"][0]["valueFrom"]["resourceFieldRef"]["divisor"] == "0"
+    assert container["livenessProbe"]["grpc"] == {"port": 9000, "service": ""}
+    assert volume["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] == "v1"
+    assert volume["downwardAPI"]["items"][1]["resourceFieldRef"]["divisor"] == "1"
+
+
+def test_a_service_that_holds_on_to_its_clients_says_for_how_long(api: ApiServer) -> None:
+    stored = api.create(service(sessionAffinity="ClientIP"))
+
+    assert stored["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}

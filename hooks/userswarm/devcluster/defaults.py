@@ -104,7 +104,8 @@ def _decode(value: Any, field: str, *, in_service: bool) -> Any:
     for name, item in value.items():
         if item is None or _is_omitted(name, item, in_service=in_service):
             continue
-        decoded[name] = _quantity(item, name) if name == "sizeLimit" else _decode(item, name, in_service=in_service)
+        amount = name in {"sizeLimit", "divisor"}
+        decoded[name] = _quantity(item, name) if amount else _decode(item, name, in_service=in_service)
     return decoded
 
 
@@ -162,6 +163,8 @@ def _claim(obj: Manifest, _: random.Random) -> None:
 def _service(obj: Manifest, random_source: random.Random) -> None:
     spec = obj.setdefault("spec", {})
     _default(spec, type="ClusterIP", sessionAffinity="None", internalTrafficPolicy="Cluster")
+    if spec["sessionAffinity"] == "ClientIP":
+        _default(spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}), timeoutSeconds=10800)
     if not spec.get("clusterIP"):
         spec["clusterIP"] = f"10.96.{random_source.randrange(256)}.{random_source.randrange(1, 255)}"
     _default(spec, clusterIPs=[spec["clusterIP"]], ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
@@ -342,15 +345,22 @@ def _container(container: Manifest) -> None:
     for port in container.get("ports", ()):
         port.setdefault("protocol", "TCP")
     for entry in container.get("env", ()):
-        reference = entry.get("valueFrom", {}).get("fieldRef")
-        if reference is not None:
-            reference.setdefault("apiVersion", "v1")
+        _reference(entry.get("valueFrom", {}))
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         if name in container:
             probe = container[name]
             _default(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
             if "httpGet" in probe:
                 _default(probe["httpGet"], path="/", scheme="HTTP")
+            if "grpc" in probe:
+                _default(probe["grpc"], service="")
+
+
+def _reference(source: Manifest) -> None:
+    if "fieldRef" in source:
+        _default(source["fieldRef"], apiVersion="v1")
+    if "resourceFieldRef" in source:
+        _default(source["resourceFieldRef"], divisor="0")
 
 
 _VOLUME_MODE = ("configMap", "secret", "projected", "downwardAPI")
@@ -362,12 +372,13 @@ def _volume(volume: Manifest) -> None:
     for name in _VOLUME_MODE:
         if name in volume:
             volume[name].setdefault("defaultMode", 0o644)
-    for source in volume.get("projected", {}).get("sources", ()):
+    sources = volume.get("projected", {}).get("sources", ())
+    for source in sources:
         if "serviceAccountToken" in source:
             source["serviceAccountToken"].setdefault("expirationSeconds", 3600)
+    for source in (volume, *sources):
         for item in source.get("downwardAPI", {}).get("items", ()):
-            if "fieldRef" in item:
-                item["fieldRef"].setdefault("apiVersion", "v1")
+            _reference(item)
 
 
 _DEFAULTS: dict[str, Callable[[Manifest, random.Random], None]] = {
