@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -368,10 +369,11 @@ def test_a_namespace_is_forced_whatever_a_workload_says() -> None:
 
 
 def dedicated(**spec: Any) -> Json:
-    return scenes.user_swarm(placement={"isolation": "Dedicated"}, **spec)
+    parent: Json = scenes.user_swarm(placement={"isolation": "Dedicated"}, **spec)
+    return parent
 
 
-SECRETS = {
+SECRETS: dict[str, Callable[[str], Json]] = {
     "by a variable": lambda name: with_container(
         env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}]
     ),
@@ -379,7 +381,7 @@ SECRETS = {
     "by a volume": lambda name: deployment(pod(volumes=[{"name": "v", "secret": {"secretName": name}}])),
     "by a pull": lambda name: deployment(pod(imagePullSecrets=[{"name": name}])),
 }
-CONFIG_MAPS = {
+CONFIG_MAPS: dict[str, Callable[[str], Json]] = {
     "by a variable": lambda name: with_container(
         env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": name, "key": "k"}}}]
     ),
