@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 import scenes
+from userswarm import cli
 from userswarm.cli import _Commands, main
 from userswarm.manifests import manifest_path
 
@@ -137,6 +139,16 @@ def test_the_list_of_commands_says_what_each_is_for(run: Any) -> None:
     for command in COMMANDS:
         (line,) = [each for each in out.splitlines() if each.strip().startswith(command + " ")]
         assert len(line.split()) > 3
+
+
+def test_the_file_itself_may_be_run(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["userswarm", "nonsense"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(cli.__file__), run_name="__main__")
+    assert ended.value.code == 2
+    assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
 def test_it_knows_its_version(run: Any) -> None:
