@@ -16,7 +16,8 @@ from userswarm.errors import Problem
 from userswarm.k8s import Manifest
 from userswarm.settings import Settings
 from userswarm.slugs import swarm_name
-from userswarm.workloads import Surroundings, Workload, complete_workloads
+from userswarm.workloads import Surroundings, Workload, complete_workloads, pod_template
+from userswarm.workloads.demand import pod_need, pods_at_once
 
 DEDICATED = "Dedicated"
 OPERATOR = "operator"
@@ -128,16 +129,30 @@ def runtime_limits(asked: Mapping[str, Mapping[str, str]], isolation: Isolation)
     """
     limits = dict(asked["limits"])
     for name, lowered in DEDICATED_LIMITS.items():
-        filled_in = quantity.compare(limits[name], SHARED_LIMITS[name]) == 0
-        hard, maximum = isolation.hard.get(f"limits.{name}"), isolation.maximum.get(name)
+        if quantity.compare(limits[name], SHARED_LIMITS[name]) != 0:
+            continue
         whole = quantity.parse(limits[name])
-        beside = whole + quantity.parse(PROBE_RESOURCES["limits"][name])
-        fits = (maximum is None or whole <= quantity.parse(maximum)) and (
-            hard is None or beside <= quantity.parse(hard)
+        fits = _fits(whole, isolation.maximum.get(name)) and _fits(
+            whole + quantity.parse(PROBE_RESOURCES["limits"][name]) + _need_of_workloads(isolation, f"limits.{name}"),
+            isolation.hard.get(f"limits.{name}"),
         )
-        if filled_in and not fits and quantity.compare(asked["requests"][name], lowered) <= 0:
+        if not fits and quantity.compare(asked["requests"][name], lowered) <= 0:
             limits[name] = lowered
     return limits
+
+
+def _fits(amount: Fraction, most: str | None) -> bool:
+    return most is None or amount <= quantity.parse(most)
+
+
+def _need_of_workloads(isolation: Isolation, name: str) -> Fraction:
+    """Return what the tenant's own Pods together take of a resource."""
+    needs = Fraction(0)
+    for workload in isolation.workloads:
+        template = pod_template(workload.manifest)
+        if template is not None and isolation.limited:
+            needs += pods_at_once(workload.manifest) * pod_need(template["spec"], isolation.default)[name]
+    return needs
 
 
 def bootstrap_resources(isolation: Isolation | None, runtime: Mapping[str, str]) -> dict[str, dict[str, str]]:

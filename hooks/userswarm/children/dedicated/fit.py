@@ -19,7 +19,6 @@ from userswarm.k8s import (
     CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
-    CRON_JOB,
     DEDICATED_KINDS,
     DEPLOYMENT,
     JOB,
@@ -30,10 +29,9 @@ from userswarm.k8s import (
     Manifest,
 )
 from userswarm.workloads import containers_of, pod_template, template_path
+from userswarm.workloads.demand import container_need, pod_need, pods_at_once
 
 _KINDS = {kind.kind: kind for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
-
-_SIDES = ("requests", "limits")
 
 _COUNTED_SHORTLY = ("pods", "persistentvolumeclaims", "services")
 
@@ -70,7 +68,7 @@ def find_misfits(isolation: Isolation, children: Sequence[Manifest]) -> Iterator
         yield from _check_containers(each, isolation)
     needs = _count(children, pods)
     for each in pods:
-        for name, need in _need(each.spec, isolation).items():
+        for name, need in pod_need(each.spec, isolation.default).items():
             needs[name] += need * each.count
     for name, hard in isolation.hard.items():
         over = needs[name] - quantity.parse(hard)
@@ -90,19 +88,11 @@ def _pods(isolation: Isolation, children: Sequence[Manifest]) -> Iterator[_Pods]
             template = pod_template(child)
             if template is not None:
                 path = f"spec.workloads[{position}].spec.{'.'.join(template_path(kind))}.spec"
-                yield _Pods(f"{kind} {name}", path, _at_once(child), template["spec"])
+                yield _Pods(f"{kind} {name}", path, pods_at_once(child), template["spec"])
         elif kind in (STATEFUL_SET.kind, JOB.kind):
             # A swarm that is suspended has to fit when it is resumed.
             who = "the runtime" if kind == STATEFUL_SET.kind else "the smoke test"
             yield _Pods(who, "", 1, child["spec"]["template"]["spec"])
-
-
-def _at_once(workload: Manifest) -> int:
-    spec = workload["spec"]
-    if workload["kind"] == CRON_JOB.kind:
-        spec = spec["jobTemplate"]["spec"]
-    count: int = spec.get("replicas" if workload["kind"] == DEPLOYMENT.kind else "parallelism", 1)
-    return count
 
 
 def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:
@@ -110,7 +100,7 @@ def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:
     for step, container in containers_of(pods.spec):
         amounts = container.get("resources", {})
         for name, most in isolation.maximum.items():
-            needed = _amount("limits", name, container, isolation)
+            needed = container_need("limits", name, container, isolation.default)
             over = needed - quantity.parse(most)
             if over > 0:
                 by, who = exact_amount(over, name), f"{pods.who}'s container {container['name']}"
@@ -120,36 +110,10 @@ def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:
                 else:
                     told = f"{most} is less than {who} needs, {exact_amount(needed, name)}, by {by}"
                     yield Problem(f"spec.limitRange.max.{name}", f"{told}; raise it, or lower what it needs")
-            over = _amount("requests", name, container, isolation) - needed
+            over = container_need("requests", name, container, isolation.default) - needed
             if over > 0:
                 told = f"{amounts['requests'][name]} is more than the default limit, by {exact_amount(over, name)}"
                 yield Problem(f"{pods.path}.{step}.resources.requests.{name}", f"{told}; set limits.{name} too")
-
-
-def _need(pod: Manifest, isolation: Isolation) -> dict[str, Fraction]:
-    """Return what a quota counts for one Pod: the sum of its containers, or more while it is initialised."""
-    needs = {}
-    for side in _SIDES:
-        for name in isolation.default:
-            beside = most = Fraction(0)
-            for container in pod.get("initContainers", ()):
-                amount = _amount(side, name, container, isolation)
-                if container.get("restartPolicy") == "Always":
-                    beside += amount
-                    amount = Fraction(0)
-                most = max(most, beside + amount)
-            running = sum((_amount(side, name, each, isolation) for each in pod["containers"]), beside)
-            needs[f"{side}.{name}"] = max(most, running)
-    return needs
-
-
-def _amount(side: str, name: str, container: Manifest, isolation: Isolation) -> Fraction:
-    """Return what a container asks for, with what Kubernetes fills in: a request like its limit, else the default."""
-    resources = container.get("resources", {})
-    asked = resources.get(side, {}).get(name)
-    if asked is None and side == "requests":
-        asked = resources.get("limits", {}).get(name)
-    return quantity.parse(isolation.default[name] if asked is None else asked)
 
 
 def _count(children: Sequence[Manifest], pods: Sequence[_Pods]) -> defaultdict[str, Fraction]:
