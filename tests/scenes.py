@@ -59,8 +59,9 @@ class Scene:
     def __init__(self, parent: Json | None = None, settings: Settings = SETTINGS) -> None:
         self.parent = user_swarm() if parent is None else parent
         self.settings = settings
-        placement = self.parent["spec"].get("placement") or {}
-        dedicated = placement.get("isolation") == "Dedicated"
+        spec = self.parent["spec"]
+        placement = spec.get("placement") if isinstance(spec, dict) else None
+        dedicated = isinstance(placement, dict) and placement.get("isolation") == "Dedicated"
         kinds = (*CHILD_KINDS, *(DEDICATED_KINDS if dedicated else ()))
         self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in kinds}
         self.related: dict[str, dict[str, Json]] = {kind.group: {} for kind in RELATED_KINDS}
