@@ -64,14 +64,13 @@ def judge_attempts(
     if job is None:
         if blocked is not None:
             return Trial(Verdict(False, WAITING, f"waiting for: {blocked.message}"))
-        return Trial(_starts(identity, series, 1, attempts, ""), attempt=1, asked=True)
+        return Trial(_running(identity, series, 1, attempts), attempt=1, asked=True)
     passed, failed = _condition(job, "Complete"), _condition(job, "Failed")
     if passed is not None:
         at = job["status"].get("completionTime") or passed.get("lastTransitionTime")
         return Trial(Verdict(True, PASSED, f"passed at {at}"), attempt=number, passed_at=at)
     if failed is None:
-        message = f"attempt {number} of {attempts}: Job {job['metadata']['name']} runs"
-        return Trial(Verdict(False, RUNNING, message), attempt=number)
+        return Trial(_running(identity, series, number, attempts), attempt=number)
     told = f"attempt {number} of {attempts} failed: {_failure(job, failed, observation)}"
     if number >= attempts:
         verdict = Verdict(
@@ -84,14 +83,13 @@ def judge_attempts(
         return Trial(verdict, attempt=number, due_in=(due - now).total_seconds())
     if blocked is not None:
         return Trial(Verdict(False, FAILED, f"{told}; the next waits for: {blocked.message}"), attempt=number)
-    return Trial(_starts(identity, series, number + 1, attempts, f"; {told}"), attempt=number + 1, asked=True)
+    return Trial(_running(identity, series, number + 1, attempts), attempt=number + 1, asked=True)
 
 
-def _starts(identity: Identity, series: str, attempt: int, attempts: int, told: str) -> Verdict:
+def _running(identity: Identity, series: str, attempt: int, attempts: int) -> Verdict:
+    """Say the same of a Job that is only asked for: it is there within moments, and nobody waits for that."""
     name = f"{identity.namespace}/{identity.smoke_test(series, attempt)}"
-    return Verdict(
-        False, RUNNING, f"attempt {attempt} of {attempts} starts: Job {name} is asked for and not there yet{told}"
-    )
+    return Verdict(False, RUNNING, f"attempt {attempt} of {attempts}: Job {name} has not ended yet")
 
 
 def _latest(identity: Identity, series: str, attempts: int, observation: Observation) -> tuple[int, Observed | None]:

@@ -18,7 +18,7 @@ from userswarm.k8s import STATEFUL_SET, Condition, Observed, read_time, written_
 from userswarm.observe import Observation
 from userswarm.plan import Plan
 from userswarm.pod_trouble import REASONS as POD_TROUBLE
-from userswarm.smoke_test import Trial
+from userswarm.smoke_test import RUNNING, Trial
 from userswarm.verify import CLAIM_PENDING, TERMINATING, Verdict
 
 SUSPENDED = "Suspended"
@@ -98,7 +98,8 @@ def compute_status(
     conditions = _conditions(verdicts, before, generation, now)
     stage = _stage(findings, blocking)
     if stage == _LAST_STAGE:
-        restarted = begun = _asked_since(findings.trial, old, generation, now)
+        restarted = _tested_since(findings.trial, old, before.get("Verified"), generation, now)
+        begun = restarted if findings.trial.asked else ""
     elif stage:
         restarted = _restarted(stage, conditions, old, generation, now)
         begun = max(restarted, _begun(stage, conditions))
@@ -108,6 +109,8 @@ def compute_status(
     overdue = deadline is not None and deadline <= now
     if overdue:
         message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
+        if stage == _LAST_STAGE:
+            message += "; it is asked for, and not there"
         verdicts["Ready"] = Verdict(False, verified.reason, message)
         conditions = _conditions(verdicts, before, generation, now)
 
@@ -217,18 +220,22 @@ def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], 
     return restarted
 
 
-def _asked_since(trial: Trial, old: Mapping[str, Any], generation: int, now: datetime) -> str:
-    """Return since when a Job of the smoke test is asked for, or an empty text while it is there.
+def _tested_since(
+    trial: Trial, old: Mapping[str, Any], before: Condition | None, generation: int, now: datetime
+) -> str:
+    """Return since when this attempt of the smoke test is asked for, or an empty text where none is under way.
 
     A test that runs has its own attempts and no deadline. A Job that cannot be made (no quota for it, say) changes
-    no condition, so this time is written down.
+    no condition, so this time is written down. It stays while the Job runs: taking it out would be one more status
+    write for every swarm.
     """
-    if not trial.asked:
+    if trial.verdict.reason != RUNNING:
         return ""
     since = old.get("stageSince")
-    if old.get("stage") == _LAST_STAGE and old.get("observedGeneration") == generation and read_time(since):
+    known = before is not None and before["message"] == trial.verdict.message
+    if known and old.get("stage") == _LAST_STAGE and old.get("observedGeneration") == generation and read_time(since):
         return str(since)
-    return written_time(now)
+    return written_time(now) if trial.asked else ""
 
 
 def _begun(stage: str, conditions: list[Condition]) -> str:

@@ -120,15 +120,16 @@ def _unfinished_rollout(stateful_set: Observed, checksum: str) -> str:
     metadata, status = stateful_set["metadata"], stateful_set.get("status", {})
     if "deletionTimestamp" in metadata:
         return "is being deleted"
-    if template_checksum(stateful_set) != checksum:
-        return "its template is not yet the one wanted now"
-    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        return "its controller has not seen the latest template"
-    if not status.get("updateRevision") or status.get("currentRevision") != status["updateRevision"]:
-        return "its Pod is not yet of the latest revision"
-    for field in ("updatedReplicas", "readyReplicas"):
-        if status.get(field, 0) != 1:
-            return f"{field} is {status.get(field, 0)}, not 1"
+    # One text for every step on the way: each other text would be one more status write.
+    if (
+        template_checksum(stateful_set) != checksum
+        or status.get("observedGeneration", 0) < metadata.get("generation", 0)
+        or not status.get("updateRevision")
+        or status.get("currentRevision") != status["updateRevision"]
+        or status.get("updatedReplicas", 0) != 1
+        or status.get("readyReplicas", 0) != 1
+    ):
+        return "its one Pod is not ready yet with the template that is wanted now"
     return ""
 
 

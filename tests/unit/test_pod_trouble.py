@@ -195,7 +195,7 @@ def test_without_a_pod_to_blame_the_roll_out_is_in_progress(seen: str) -> None:
         scene.related[POD.group].clear()
     found = condition(scene.sync(), "WorkloadReady")
     assert found["reason"] == "RolloutInProgress"
-    assert found["message"] == "StatefulSet userswarms/swarm-workspace-a: readyReplicas is 0, not 1"
+    assert found["message"].startswith("StatefulSet userswarms/swarm-workspace-a: its one Pod is not ready yet")
 
 
 def test_the_trouble_of_a_pod_that_is_ready_enough_is_no_trouble() -> None:

@@ -69,7 +69,8 @@ def test_a_running_job_is_returned_as_it_was_applied() -> None:
     applied = job_of(first)
     assert applied["metadata"]["labels"]["controller-uid"] == scene.parent["metadata"]["uid"]
     assert "dnsPolicy" not in applied["spec"]["template"]["spec"]
-    assert condition(first, "Verified")["message"] == (f"attempt 1 of 5: Job {applied['metadata']['name']} runs")
+    name = applied["metadata"]["name"]
+    assert condition(first, "Verified")["message"] == f"attempt 1 of 5: Job userswarms/{name} has not ended yet"
 
 
 def test_a_job_runs_on_while_the_runtime_has_a_blip() -> None:
@@ -340,7 +341,7 @@ def test_a_failure_that_is_not_dated_waits_for_nothing_and_answers_the_same_at_a
 def test_only_a_condition_that_holds_ends_a_job(conditions: list[Json] | None) -> None:
     scene = scenes.under_test()
     scene.child(JOB)["status"] = {"conditions": conditions}
-    assert "runs" in condition(scene.sync(), "Verified")["message"]
+    assert "has not ended yet" in condition(scene.sync(), "Verified")["message"]
 
 
 def test_nothing_is_tested_while_suspended_and_a_job_in_flight_goes() -> None:

@@ -180,7 +180,7 @@ def stuck_at(stage: str) -> Scene:
     ("stage", "named"),
     [
         ("Storage", "PersistentVolumeClaim userswarms/swarm-workspace-a-data is Pending"),
-        ("Workload", "StatefulSet userswarms/swarm-workspace-a: readyReplicas is 0"),
+        ("Workload", "StatefulSet userswarms/swarm-workspace-a: its one Pod is not ready yet"),
         ("Service", "Service userswarms/swarm-workspace-a is asked for and not there yet"),
     ],
 )
@@ -277,7 +277,23 @@ def test_the_smoke_tests_own_attempts_are_its_deadline_once_its_job_runs() -> No
     assert "resyncAfterSeconds" not in first
     scene.now += timedelta(days=1)
     assert scene.sync()["status"] == first["status"]
-    assert "stageSince" not in first["status"]
+
+
+def test_a_smoke_tests_job_that_appears_writes_no_status() -> None:
+    scene = scenes.ready()
+    asked = scenes.step(scene)
+    scene.now += timedelta(seconds=3)
+    assert scenes.children_of(asked, JOB)
+    assert scene.sync()["status"] == asked["status"]
+
+
+def test_a_job_that_was_there_when_its_time_was_not_known_gets_none_until_it_is_asked_for() -> None:
+    scene = scenes.under_test()
+    del scene.parent["status"]
+    response = scenes.step(scene)
+    assert "stageSince" not in response["status"]
+    scene.drop(JOB)
+    assert scene.sync()["status"]["stageSince"] == written_time(scene.now)
 
 
 def test_a_smoke_test_that_cannot_be_made_is_overdue_like_any_other_child() -> None:
@@ -293,8 +309,9 @@ def test_a_smoke_test_that_cannot_be_made_is_overdue_like_any_other_child() -> N
     failed = scene.sync()
     assert failed["status"]["phase"] == "Failed"
     message = condition(failed, "Ready")["message"]
-    assert message.startswith("no progress for 300 s at stage SmokeTest: attempt 1 of 5 starts")
+    assert message.startswith("no progress for 300 s at stage SmokeTest: attempt 1 of 5: Job")
     assert job["metadata"]["name"] in message
+    assert message.endswith("asked for, and not there")
     assert scenes.children_of(failed, JOB) == [job]  # it is still asked for
     scene.adopt_status(failed)
     assert scene.sync() == failed
