@@ -419,6 +419,8 @@ def test_resume_verifies_again_only_if_the_checksum_changed_meanwhile(spec: Json
 # --- what is read of an old status -----------------------------------------------------------------------------------
 
 
+WHOLE = {"type": "Ready", "status": "False", "observedGeneration": 1, "reason": "R", "message": "m"}
+
 GARBAGE = [
     {},
     {"conditions": None},
@@ -426,6 +428,8 @@ GARBAGE = [
     {"conditions": [None, 1, "x", {}, {"type": "Ready"}, {"type": ["Ready"]}]},
     {"conditions": [{"type": "Ready", "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "soon"}]},
     {"conditions": [{"type": "Ready", "status": True, "reason": 1, "message": None, "lastTransitionTime": None}]},
+    {"conditions": [{**WHOLE, "lastTransitionTime": 7}]},
+    {"conditions": [{**WHOLE, "lastTransitionTime": ""}]},
     {"verified": "yes", "verifiedChecksum": 7, "verifiedAt": [], "readyReplicas": "1", "verifiedGeneration": True},
     {"phase": 3, "stage": {}, "stageSince": 5, "observedGeneration": "1"},
     {"unknownField": {"of": "a newer release"}},
