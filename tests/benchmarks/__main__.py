@@ -20,6 +20,9 @@ _ROUNDS = click.option("--rounds", default=3, show_default=True, help="How often
 _CROWD = click.option("--crowd", default=10_000, show_default=True, help="How many swarms are asked for in turn.")
 _SWARMS = click.option("--swarms", multiple=True, type=int, default=(1_000, 10_000), show_default=True)
 
+_USERS = click.option("--users", default=5_000, show_default=True, help="How many users resolve() chooses from.")
+_CHANGES = click.option("--changes", default=200, show_default=True, help="Changes a second under way meanwhile.")
+
 
 def _reported(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command its report, and the option to write it as JSON."""
@@ -78,18 +81,40 @@ def cluster(report: Report, swarms: tuple[int, ...]) -> None:
     cluster_benchmark.run(report, swarms)
 
 
+@benchmarks.command("resolve")
+@_SECONDS
+@_USERS
+@_CHANGES
+@_reported
+def resolve(report: Report, seconds: float, users: int, changes: int) -> None:
+    """Finding a user's endpoint in the backend's cache."""
+    _run_resolve(report, users, seconds, changes)
+
+
 @benchmarks.command("all")
 @_SECONDS
 @_ROUNDS
 @_CROWD
 @_SWARMS
+@_USERS
+@_CHANGES
 @_reported
-def everything(report: Report, seconds: float, rounds: int, crowd: int, swarms: tuple[int, ...]) -> None:
+def everything(
+    report: Report, seconds: float, rounds: int, crowd: int, swarms: tuple[int, ...], users: int, changes: int
+) -> None:
     """All of them, one after the other."""
     hooks_benchmark.run(report, seconds)
     wsgi_benchmark.run(report, seconds)
     webhook_benchmark.run(report, seconds, rounds, crowd)
+    _run_resolve(report, users, seconds, changes)
     cluster_benchmark.run(report, swarms)
+
+
+def _run_resolve(report: Report, users: int, seconds: float, changes: int) -> None:
+    # Only here: the others measure what runs without the Kubernetes client.
+    from benchmarks.resolve import run
+
+    run(report, users, seconds, changes)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _measure_crowd(report: Report, swarms: int) -> None:
     rows: list[dict[str, Value]] = []
     with server(("/sync", crowd.body(0))) as running:
         ports = [http.client.HTTPConnection("127.0.0.1", running.port) for _ in running.workers()]
-        for turn in ("first seen", "all again", "once more"):
+        for turn in ("first seen", "all again"):
             seconds, wrong = 0.0, 0
             before = running.cpu_seconds()
             for number in range(swarms):
