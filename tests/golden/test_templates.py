@@ -38,6 +38,7 @@ SUSPENDED = scenes.user_swarm("workspace-suspended", suspend=True, runtime={"arg
 SPECS = {
     "minimal": lambda: _sample("minimal"),
     "full": lambda: _sample("full"),
+    "dedicated": lambda: _sample("dedicated"),
     "original": lambda: _sample("original"),
     "other-image": lambda: OTHER_IMAGE,
     "suspended": lambda: SUSPENDED,
