@@ -14,11 +14,14 @@ In reading order:
     freeze        the children as last applied, for a UserSwarm that cannot be built
     plan          all that follows from a spec alone; the one cache
     smoke_test    which attempt of the smoke test is due
+    place         whether a swarm's own namespace is there, and ours or lent to us
     verify        when each child counts as ready; pod_trouble names what keeps a Pod from it
-    children/     one builder for each kind of child
+    children/     one builder for each kind of child; dedicated/ has those of a swarm with its own namespace
     observe       the observed children and related objects, indexed
     identity      every name, label, selector and checksum; slugs makes names safe
     parent        valid UserSwarm JSON -> UserSwarm
+    isolation     what a swarm with its own namespace has besides: quota, limits, access
+    workloads/    a tenant's own objects in it: every field they may have, and how they are completed
     config_toml   the layers of a runtime's config.toml
     schema        the CRD: defaults and validation
     envelope      the keys of a hook's request and response
