@@ -310,6 +310,29 @@ def test_several_swarms_in_one_lent_namespace_do_not_meet() -> None:
             assert policy["spec"]["podSelector"]["matchLabels"]["crawbl.ai/swarm"] == slug
 
 
+# --- what is looked at ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("placement", "namespace"),
+    [
+        (MANAGED, OWN),
+        # Passed over, and refused by sync: the namespace is the swarm's own.
+        ({**MANAGED, "runtimeNamespace": "mine"}, OWN),
+        (LENT, "lent"),
+        # None that could be lent.
+        ({**LENT, "runtimeNamespace": 5}, OWN),
+    ],
+)
+def test_the_namespace_and_what_is_in_it_are_looked_at(placement: Json, namespace: str) -> None:
+    scene = Scene(managed())
+    scene.parent["spec"]["placement"] = placement
+    first, *others = scenes.customized(scene)["relatedResources"]
+    assert first == {"apiVersion": "v1", "resource": "namespaces", "names": [namespace]}
+    assert {rule["namespace"] for rule in others} == {namespace}
+    assert {rule["resource"] for rule in others} == {"pods", "endpointslices", "persistentvolumeclaims"}
+
+
 # --- what the controller has to be told ------------------------------------------------------------------------------
 
 
