@@ -19,7 +19,7 @@ import scenes
 from properties.specs import BROKEN, SPECS, Spec
 from scenes import Json, Scene
 from userswarm.customize import customize
-from userswarm.errors import CannotFreezeError
+from userswarm.errors import CannotFreezeError, InvalidParentError
 from userswarm.finalize import finalize
 from userswarm.k8s import (
     CHILD_KINDS,
@@ -180,6 +180,22 @@ def _step(draw: st.DrawFn, scene: Scene) -> None:
         return
 
 
+def _only_claims_left(draw: st.DrawFn, scene: Scene) -> None:
+    for kind in CHILD_KINDS:
+        if kind is not CLAIM:
+            scene.children[kind.group] = {}
+    scene.related.get(POD.group, {}).clear()
+
+
+def _back_to_a_recorded_spec(draw: st.DrawFn, scene: Scene) -> None:
+    """What is wanted now was verified before, but what runs may be something else."""
+    try:
+        checksum = compute_plan(scene.parent, scene.settings).checksum
+    except InvalidParentError:
+        return
+    scene.parent["status"] = {**(scene.parent.get("status") or {}), "verifiedChecksum": checksum}
+
+
 CHANGES: list[Callable[[st.DrawFn, Scene], None]] = [
     _drop_one,
     _end_one,
@@ -196,6 +212,8 @@ CHANGES: list[Callable[[st.DrawFn, Scene], None]] = [
     _foreign_claim,
     _older_claim,
     _lose_status,
+    _only_claims_left,
+    _back_to_a_recorded_spec,
     _step,
 ]
 
