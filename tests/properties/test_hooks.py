@@ -189,6 +189,8 @@ def _only_claims_left(draw: st.DrawFn, scene: Scene) -> None:
 
 def _back_to_a_recorded_spec(draw: st.DrawFn, scene: Scene) -> None:
     """What is wanted now was verified before, but what runs may be something else."""
+    if draw(st.booleans()) and isinstance(scene.parent["spec"], dict):
+        scene.parent["spec"]["runtime"] = {"image": "verified-before:1"}
     try:
         checksum = compute_plan(scene.parent, scene.settings).checksum
     except InvalidParentError:
@@ -377,8 +379,10 @@ def holds_every_clause(request: Json, plan: Plan) -> bool:
 
 
 @many
-@given(observed())
-def test_verified_is_only_said_while_every_clause_holds(scene: Scene) -> None:
+@given(observed(), st.booleans(), st.data())
+def test_verified_is_only_said_while_every_clause_holds(scene: Scene, back: bool, data: st.DataObject) -> None:
+    if back:
+        _back_to_a_recorded_spec(data.draw, scene)
     request = scene.request()
     try:
         response = sync(request, scene.settings, scene.now)
@@ -442,8 +446,12 @@ def test_two_spellings_of_one_spec_make_the_same_children(spec: Spec, data: st.D
 
 
 @many
-@given(observed(), st.booleans())
-def test_finalized_is_only_said_when_nothing_is_left_and_nothing_is_made(scene: Scene, deleted: bool) -> None:
+@given(observed(), st.booleans(), st.booleans(), st.data())
+def test_finalized_is_only_said_when_nothing_is_left_and_nothing_is_made(
+    scene: Scene, deleted: bool, alone: bool, data: st.DataObject
+) -> None:
+    if alone:
+        _only_claims_left(data.draw, scene)
     if deleted:
         scene.parent["metadata"]["deletionTimestamp"] = GONE
     request = scene.request()
@@ -465,8 +473,15 @@ def test_finalized_is_only_said_when_nothing_is_left_and_nothing_is_made(scene: 
 
 
 @many
-@given(observed(), st.booleans())
-def test_a_claim_goes_only_last_and_only_where_a_deletion_plainly_says_so(scene: Scene, deleted: bool) -> None:
+@given(observed(), st.booleans(), st.booleans(), st.data())
+def test_a_claim_goes_only_last_and_only_where_a_deletion_plainly_says_so(
+    scene: Scene, deleted: bool, alone: bool, data: st.DataObject
+) -> None:
+    if alone:
+        _only_claims_left(data.draw, scene)
+    policy = data.draw(st.sampled_from(["Delete", "Retain", None]))
+    if policy and isinstance(scene.parent["spec"].get("storage", {}), dict):
+        scene.parent["spec"]["storage"] = {**scene.parent["spec"].get("storage", {}), "retainPolicy": policy}
     if deleted:
         scene.parent["metadata"]["deletionTimestamp"] = GONE
     request = scene.request()
