@@ -28,6 +28,7 @@ from userswarm.schema import load_crd
 
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"
+CRD = load_crd()
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -35,7 +36,7 @@ MERGE = "application/merge-patch+json"
 @pytest.fixture
 def api() -> ApiServer:
     api = ApiServer(Clock())
-    api.register_crd(load_crd())
+    api.register_crd(CRD)
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
     return api

@@ -1,8 +1,9 @@
 """For backends: create UserSwarms, wait for them, find where a user's traffic goes.
 
-client      UserSwarmClient: ensure, wait_verified, resolve, suspend, resume, delete, get, list, touch
+client      UserSwarmClient: ensure, deploy, wait_verified, resolve, suspend, resume, delete, get, list, touch
 errors      all that it raises
 model       Swarm and Endpoint
+dedicated   a namespace of the swarm's own, and what may not be in it
 naming      workspace id -> name and labels
 fields      which fields are ours, and whether applying would change anything
 follow      one UserSwarm, change by change

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from userswarm.backend.activity import RecentlyTouched
 from userswarm.backend.api import API_VERSION, KIND, Budget, RetryPolicy, UserSwarmApi, connect
 from userswarm.backend.cache import SwarmCache
+from userswarm.backend.dedicated import add_isolation, find_dedicated_problems
 from userswarm.backend.errors import (
     ApiStatusError,
     BeingDeletedError,
@@ -37,6 +38,7 @@ from userswarm.backend.follow import follow
 from userswarm.backend.model import LAST_ACTIVITY, Endpoint, Swarm, parse_swarm
 from userswarm.backend.naming import swarm_labels, swarm_name, user_selector
 from userswarm.errors import Problem
+from userswarm.isolation import DEDICATED
 from userswarm.k8s import Manifest, Observed
 from userswarm.schema import user_swarm_schema
 
@@ -142,17 +144,32 @@ class UserSwarmClient:
 
     # Making
 
-    def ensure(self, workspace_id: str, user_id: str, **spec: Any) -> Swarm:
+    def ensure(
+        self,
+        workspace_id: str,
+        user_id: str,
+        *,
+        isolation: str | None = None,
+        members: Sequence[Mapping[str, str]] | None = None,
+        **spec: Any,
+    ) -> Swarm:
         """Make sure that the workspace has a UserSwarm with this spec; write nothing where that is so already.
 
         `spec` holds sections as in the CRD: ``runtime={"image": …}, storage={"size": "5Gi"}``. It is all that the
         backend wants: a field that an earlier call set, and this one does not, goes back to its default. Only
-        ``suspend`` stays as it is where it is left out.
+        ``suspend``, and the workloads of `deploy`, stay as they are where they are left out.
+
+        With ``isolation="Dedicated"`` the swarm gets a namespace of its own, for good; then ``quota={"pods": 6}``,
+        ``limitRange={…}`` and ``members=[{"kind": "User", "name": …, "role": "view"}]`` say what may be used there, and
+        by whom. They are short for ``placement`` and ``access`` in the spec.
 
         Raises InvalidSpecError before any request, OwnershipError with nothing written, BeingDeletedError, and
         FieldConflictError where someone else has set a field to another value.
         """
         name = swarm_name(workspace_id)
+        spec, twice = add_isolation(spec, isolation, members)
+        if twice:
+            raise InvalidSpecError(name, twice)
         desired = self._build(name, workspace_id, user_id, spec)
         budget = self._policy.budget()
         while True:
@@ -182,7 +199,7 @@ class UserSwarmClient:
         }
         schema = user_swarm_schema()
         problems = taken + schema.problems(desired) + schema.unknown_fields(desired)
-        if problems:
+        if problems := problems or find_dedicated_problems(desired):
             raise InvalidSpecError(name, problems)
         desired["metadata"]["labels"] = self._labels | swarm_labels(name, user_id, self._shard_count)
         return desired
@@ -329,17 +346,46 @@ class UserSwarmClient:
         return self._set_suspended(workspace_id, user_id, False)
 
     def _set_suspended(self, workspace_id: str, user_id: str, suspended: bool) -> Swarm:
+        return self._set(workspace_id, user_id, "suspend", suspended, lambda observed: False)
+
+    def deploy(self, workspace_id: str, user_id: str, manifests: Iterable[Mapping[str, Any]]) -> Swarm:
+        """Put the tenant's own objects into the swarm's namespace; write nothing where they are there already.
+
+        These are all: what an earlier call put there and this one leaves out is removed, and none at all removes
+        everything. Each is a Deployment, Service, ConfigMap, Job or CronJob; what their Pods do not say is completed
+        to the restricted Pod Security Standard. The condition WorkloadsReady tells how they do; whether the swarm is
+        verified does not depend on them.
+
+        Raises InvalidSpecError naming every field that is refused, before any request or, where the swarm has no
+        namespace of its own, with nothing written; NotFound, OwnershipError, BeingDeletedError.
+        """
+        name = swarm_name(workspace_id)
+        spec = {"placement": {"isolation": DEDICATED}, "workloads": [dict(each) for each in manifests]}
+        workloads = self._build(name, workspace_id, user_id, spec)["spec"]["workloads"]
+
+        def check(observed: Observed) -> None:
+            if observed["spec"].get("placement", {}).get("isolation") != DEDICATED:
+                told = "need a namespace of their own; make the swarm with isolation='Dedicated'"
+                raise InvalidSpecError(name, [Problem("spec.workloads", told)])
+
+        return self._set(workspace_id, user_id, "workloads", workloads, check)
+
+    def _set(
+        self, workspace_id: str, user_id: str, field: str, value: Any, check: Callable[[Observed], object]
+    ) -> Swarm:
+        """Set one field of the spec, and leave all others; `check` may refuse by raising."""
         budget = self._policy.budget()
         while True:
             observed = self._get(workspace_id, user_id, budget)
             swarm = parse_swarm(observed)
             if swarm.deleting:
                 raise BeingDeletedError(swarm.name)
-            if swarm.suspended == suspended:
+            check(observed)
+            if _same(observed["spec"].get(field) or type(value)(), value):
                 return self._noted(observed)
             owned = owned_fields(observed, self._field_manager)
             # All that we have applied before, or it would be taken away; on exactly the state that was read, so
-            # that forcing takes over spec.suspend and nothing else.
+            # that forcing takes over this field and nothing else.
             ours = extract(observed, owned) if owned else {}
             manifest = {
                 "apiVersion": API_VERSION,
@@ -349,7 +395,7 @@ class UserSwarmClient:
                     "name": swarm.name,
                     "resourceVersion": swarm.resource_version,
                 },
-                "spec": {**ours.get("spec", {}), "suspend": suspended},
+                "spec": {**ours.get("spec", {}), field: value},
             }
             try:
                 return self._noted(
@@ -457,10 +503,16 @@ def _fit(desired: Observed, observed: Observed, owned: Mapping[str, Any]) -> Man
     if "workspaceId" not in observed["spec"]:
         # Made by hand, under the name that says it: the field cannot be added later.
         del spec["workspaceId"]
-    if "suspend" not in spec and "f:suspend" in owned.get("f:spec", {}) and "suspend" in observed["spec"]:
-        # Leaving it out would resume a suspended swarm by mistake.
-        spec["suspend"] = observed["spec"]["suspend"]
+    for field in ("suspend", "workloads"):
+        # Leaving it out would resume a suspended swarm, or remove what was deployed, by mistake.
+        if field not in spec and f"f:{field}" in owned.get("f:spec", {}) and field in observed["spec"]:
+            spec[field] = observed["spec"][field]
     return {**desired, "spec": spec}
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Compare JSON, in which true is not 1."""
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def _uid(manifest: Observed | None) -> str | None:

@@ -110,6 +110,7 @@ def parse_swarm(manifest: Observed) -> Swarm:
 
 
 def _blocking_condition(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return Ready, which names what is in the way of everything, or the first other condition that is not true."""
+    """Return SpecValid, which names every problem, or Ready, which sums up, or the first other that is not true."""
     unmet = [condition for condition in status.get("conditions") or () if condition.get("status") != "True"]
-    return next((condition for condition in unmet if condition.get("type") == "Ready"), unmet[0] if unmet else {})
+    by_type = {condition.get("type"): condition for condition in unmet}
+    return by_type.get("SpecValid") or by_type.get("Ready") or next(iter(unmet), {})

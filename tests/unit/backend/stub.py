@@ -47,6 +47,8 @@ def serve(*answers: bytes) -> Iterator[Stub]:
         stub.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield stub
-        server.shutdown()
-        thread.join()
+        try:
+            yield stub
+        finally:
+            server.shutdown()
+            thread.join()

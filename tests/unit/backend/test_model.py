@@ -77,11 +77,14 @@ def test_workspace_is_the_one_in_the_spec_or_else_in_the_name() -> None:
     assert not swarm().belongs_to("a", "U")
 
 
-def test_the_reason_is_that_of_ready_or_else_of_the_first_unmet_condition() -> None:
+def test_the_reason_is_that_of_the_condition_that_says_most() -> None:
     unmet = {"type": "StorageReady", "status": "False", "reason": "ClaimPending", "message": "no volume"}
     ready = {"type": "Ready", "status": "Unknown", "reason": "Waiting", "message": "for the volume"}
     met = {"type": "SpecValid", "status": "True", "reason": "Valid", "message": "fine"}
 
+    invalid = {"type": "SpecValid", "status": "False", "reason": "InvalidSpec", "message": "spec.storage.size: …"}
+
     assert swarm({**READY, "conditions": [met, unmet, ready]}).reason == "Waiting"
+    assert swarm({**READY, "conditions": [unmet, ready, invalid]}).message == "spec.storage.size: …"
     assert swarm({**READY, "conditions": [met, unmet]}).message == "no volume"
     assert swarm({**READY, "conditions": [met]}).reason == ""

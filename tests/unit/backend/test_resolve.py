@@ -288,6 +288,16 @@ def test_closing_is_prompt_and_leaves_no_thread(world: World) -> None:
     assert threading.active_count() <= before + 2, "the server's own threads for two connections"
 
 
+def test_closing_is_prompt_while_nothing_answers(world: World) -> None:
+    world.rest.faults.answer(503, times=1_000_000, retry_after="20")
+    client = UserSwarmClient(api_client=world.api_client)
+
+    client.cached(wait=0.05)
+    client.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "userswarm-cache"]
+
+
 @pytest.mark.parametrize("seconds", [0, 1.9, -1])
 def test_bound_that_no_watch_can_keep_is_refused(world: World, seconds: float) -> None:
     with pytest.raises(ValueError, match="at least 2 seconds"):

@@ -29,7 +29,7 @@ from userswarm.backend import (
     UnreachableError,
     UserSwarmClient,
 )
-from userswarm.backend.api import Transport, WatchEvent, connect
+from userswarm.backend.api import Transport, WatchEvent, WatchStream, connect
 from userswarm.backend.transport import _is_permanent
 
 ONCE = RetryPolicy(attempts=1)
@@ -249,6 +249,13 @@ def test_stop_of_a_watch_that_has_ended_is_nothing() -> None:
         started = transport.watch("/w", resource_version="5", window=1, silence=5)
         list(started.events())
         started.stop()
+
+
+def test_stop_of_a_watch_that_cannot_be_cut_short_lets_it_run_out() -> None:
+    class OlderResponse:
+        """As before urllib3 2.3."""
+
+    WatchStream("watch /w", OlderResponse()).stop()
 
 
 def test_silence_error_is_one_that_passes() -> None:

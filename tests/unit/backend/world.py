@@ -24,6 +24,8 @@ API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"
 FINALIZER = "metacontroller.io/compositecontroller-userswarm"
 
+CRD = load_crd()
+
 SOON = RetryPolicy(attempts=20, base=0.001, cap=0.02)
 """Tries again almost at once."""
 
@@ -40,7 +42,7 @@ def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> Non
 def make_api() -> ApiServer:
     """Return an API server that knows our kind, and the namespace of the runtimes."""
     api = ApiServer(Clock())
-    api.register_crd(load_crd())
+    api.register_crd(CRD)
     return api
 
 

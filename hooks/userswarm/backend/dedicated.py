@@ -1,0 +1,61 @@
+"""What `ensure` and `deploy` say about a namespace of the swarm's own, and what every controller would refuse of it.
+
+Judged here is only what no setting of a platform's operator decides; the rest is in the swarm's status, and
+`wait_verified` raises it. The rules are the hooks' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from userswarm.errors import Problem
+from userswarm.isolation import (
+    check_limits,
+    check_members,
+    check_namespace,
+    check_shared,
+    check_workloads,
+    is_dedicated,
+)
+from userswarm.k8s import Manifest, Observed
+from userswarm.schema import user_swarm_schema
+from userswarm.settings import Settings
+
+_ANY_PLATFORM = Settings()
+"""Any image and any Secret may be named: what is refused under these is refused everywhere."""
+
+
+def add_isolation(
+    spec: Mapping[str, Any], isolation: str | None, members: Sequence[Mapping[str, str]] | None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return a spec with both put where the CRD has them, and what is said twice."""
+    complete, problems = dict(spec), []
+    for section, field, value in (("placement", "isolation", isolation), ("access", "members", members)):
+        if value is None:
+            continue
+        fields = complete.get(section) or {}
+        if not isinstance(fields, Mapping) or field in fields:
+            problems.append(Problem(f"spec.{section}.{field}", f"is said twice; give {field}, or {section}"))
+        else:
+            complete[section] = {**fields, field: value if isinstance(value, str) else list(value)}
+    return complete, problems
+
+
+def find_dedicated_problems(desired: Observed) -> list[Problem]:
+    """Return what a UserSwarm that fits the CRD cannot have, if it says whether it is Dedicated."""
+    if "isolation" not in desired["spec"].get("placement", {}):
+        # An earlier call, or somebody else, may have said it.
+        return []
+    spec: Manifest = user_swarm_schema().with_defaults(desired)["spec"]
+    return list(_problems(spec, desired["metadata"]["name"]))
+
+
+def _problems(spec: Manifest, name: str) -> Iterator[Problem]:
+    if not is_dedicated(spec):
+        yield from check_shared(spec)
+        return
+    yield from check_namespace(spec, name)
+    yield from check_limits(spec)
+    yield from check_members(spec)
+    yield from check_workloads(spec, name, _ANY_PLATFORM)
