@@ -26,7 +26,8 @@ _GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in 
 class HookRequest:
     """A request to sync or finalize.
 
-    `managed` holds the groups that the controller's childResources list: only these may be returned.
+    `managed` holds the groups that the controller's childResources list: only these may be returned. `controller` is
+    the CompositeController's name, empty where the caller sent none.
     """
 
     parent: Observed
@@ -34,6 +35,7 @@ class HookRequest:
     related: Groups
     finalizing: bool
     managed: frozenset[str]
+    controller: str
 
 
 def parse_hook_request(body: object) -> HookRequest:
@@ -53,6 +55,7 @@ def parse_hook_request(body: object) -> HookRequest:
         related=_groups(request, "related") if request.get("related") is not None else {},
         finalizing=finalizing,
         managed=_managed_groups(request.get("controller"), children),
+        controller=_controller_name(request.get("controller")),
     )
 
 
@@ -150,6 +153,12 @@ def _managed_groups(controller: object, children: Groups) -> frozenset[str]:
         if group is not None:
             groups.add(group)
     return frozenset(groups)
+
+
+def _controller_name(controller: object) -> str:
+    metadata = controller.get("metadata") if isinstance(controller, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

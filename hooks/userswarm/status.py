@@ -6,6 +6,7 @@ field is written every time, nothing counts or tells the time, and a time once w
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ _SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
 
 _CARRIED_TEXTS = ("verifiedChecksum", "verifiedAt", "runtimeNamespace", "serviceName", "endpoint", "image", "claimName")
 _CARRIED_COUNTS = ("verifiedGeneration", "readyReplicas")
+
+DELETING = "Deleting"
+
+FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
 
 MAX_MESSAGE = 32_768
 """What metav1.Condition allows."""
@@ -159,7 +164,25 @@ def compute_invalid_status(parent: Observed, error: InvalidParentError, now: dat
 def compute_deleting_status(parent: Observed, message: str, now: datetime) -> Status:
     """Return the status of a swarm that goes away; `message` says what is awaited."""
     blocked = Verdict(False, TERMINATING, message)
-    return _halted_status(parent, "Deleting", {"Verified": blocked, "Ready": blocked}, now)
+    return _halted_status(parent, DELETING, {"Verified": blocked, "Ready": blocked}, now)
+
+
+def is_taken_down_elsewhere(parent: Observed, controller: str) -> bool:
+    """Tell whether another controller still takes down a swarm that moved to this one: to another shard.
+
+    Both see the same children. To make them anew while the other removes them would never come to an end.
+    """
+    own = FINALIZER_PREFIX + controller
+    finalizers = parent["metadata"].get("finalizers") or ()
+    if not controller or all(name == own or not str(name).startswith(FINALIZER_PREFIX) for name in finalizers):
+        return False
+    # The finalizer alone may be a left-over; that a teardown has begun, only the other controller can have written.
+    return bool(_old_status(parent).get("phase") == DELETING)
+
+
+def carry_status(parent: Observed) -> Status:
+    """Return the status as it stands: of two writers with words of their own, each would wake the other for ever."""
+    return copy.deepcopy(dict(_old_status(parent)))
 
 
 def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict], now: datetime) -> Status:
@@ -188,7 +211,7 @@ def _phase(
 ) -> str:
     """Summarise the conditions in one word."""
     if deleting:
-        return "Deleting"
+        return DELETING
     if findings.suspended:
         return "Suspended" if findings.stopped else "Progressing"
     if failed:

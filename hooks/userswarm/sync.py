@@ -14,18 +14,20 @@ from userswarm.observe import observe
 from userswarm.place import check_place
 from userswarm.plan import compute_plan
 from userswarm.settings import Settings
-from userswarm.status import compute_invalid_status, compute_status
+from userswarm.status import carry_status, compute_invalid_status, compute_status, is_taken_down_elsewhere
 
 
 def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
     """Return the status and the desired children of the UserSwarm that a request is about.
 
     `now` is an aware time; it only dates transitions and decides what is overdue. A UserSwarm that cannot be built
-    keeps its children as they are. Raises RequestError and WrongParentError for what is no such request, and
-    CannotFreezeError where no answer would be safe.
+    keeps its children as they are, and so does one that another controller still takes down. Raises RequestError and
+    WrongParentError for what is no such request, and CannotFreezeError where no answer would be safe.
     """
     call = parse_hook_request(request)
     observation = observe(call)
+    if is_taken_down_elsewhere(call.parent, call.controller):
+        return sync_response(carry_status(call.parent), freeze(observation), None)
     try:
         plan = compute_plan(call.parent, settings)
         check_place(plan.swarm, plan.identity, observation, call.managed)

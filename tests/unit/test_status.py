@@ -14,6 +14,7 @@ from userswarm.errors import InvalidParentError, Problem
 from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET, written_time
 from userswarm.schema import user_swarm_schema
 from userswarm.status import CONDITION_TYPES, MAX_MESSAGE, compute_invalid_status
+from userswarm.sync import sync
 
 LATER = timedelta(seconds=300)
 
@@ -586,3 +587,46 @@ def test_without_jobs_to_manage_nothing_is_ever_verified_and_the_condition_says_
     response = scene.sync()
     assert condition(response, "Verified")["reason"] == "KindNotManaged"
     assert not scenes.children_of(response, JOB)
+
+
+def moved(*finalizers: str, phase: str = "Deleting") -> Scene:
+    """Return a swarm that came from another controller, which has taken its StatefulSet away already."""
+    scene = scenes.verified()
+    scene.parent["metadata"]["finalizers"] = [
+        "example.com/unrelated",
+        *(f"metacontroller.io/compositecontroller-{name}" for name in finalizers),
+    ]
+    scene.parent["status"] |= {"phase": phase, "verified": False}
+    scene.drop(STATEFUL_SET)
+    scene.related[POD.group].clear()
+    return scene
+
+
+def sync_as(controller: Json, scene: Scene) -> Json:
+    request = scene.request()
+    request["controller"] |= controller
+    return sync(request, scene.settings, scene.now)
+
+
+def test_a_swarm_that_another_controller_takes_down_is_not_built_anew_meanwhile() -> None:
+    scene = moved("userswarm-1", "userswarm-0")
+    response = sync_as({"metadata": {"name": "userswarm-1"}}, scene)
+
+    assert response["status"] == scene.parent["status"]
+    kept = {child["metadata"]["name"] for child in response["children"]}
+    assert kept == {each["metadata"]["name"] for objects in scene.children.values() for each in objects.values()}
+
+
+@pytest.mark.parametrize(
+    ("scene", "controller"),
+    [
+        (moved("userswarm-1"), {"metadata": {"name": "userswarm-1"}}),  # the other has let go
+        # It has taken nothing down: a left-over.
+        (moved("userswarm-1", "userswarm-0", phase="Ready"), {"metadata": {"name": "userswarm-1"}}),
+        # Nobody says who asks.
+        (moved("userswarm-1", "userswarm-0"), {}),
+        (moved("userswarm-1", "userswarm-0"), {"metadata": {}}),
+    ],
+)
+def test_a_swarm_that_no_other_controller_takes_down_is_built(scene: Scene, controller: Json) -> None:
+    assert scenes.children_of(sync_as(controller, scene), STATEFUL_SET)
