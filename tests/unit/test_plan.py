@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import scenes
 from userswarm.errors import InvalidParentError
 from userswarm.k8s import CONFIG_MAP, STATEFUL_SET
-from userswarm.plan import compute_plan
+from userswarm.plan import REMEMBERED_BYTES, compute_plan
 
 
 def test_the_same_spec_is_rendered_once() -> None:
     assert compute_plan(scenes.user_swarm(), scenes.SETTINGS) is compute_plan(scenes.user_swarm(), scenes.SETTINGS)
+
+
+def large(number: int) -> scenes.Json:
+    return scenes.user_swarm(f"large-{number}", config={"files": {"NOTES.md": "x" * 230_000}})
+
+
+def test_large_specs_are_forgotten_before_they_fill_the_memory() -> None:
+    first = compute_plan(large(0), scenes.SETTINGS)
+    kept = compute_plan(scenes.user_swarm("kept"), scenes.SETTINGS)
+    tracemalloc.start()
+    try:
+        for number in range(1, 25):
+            compute_plan(large(number), scenes.SETTINGS)
+            assert compute_plan(scenes.user_swarm("kept"), scenes.SETTINGS) is kept
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 1.5 * REMEMBERED_BYTES
+    assert compute_plan(large(24), scenes.SETTINGS) is compute_plan(large(24), scenes.SETTINGS)
+    assert compute_plan(large(0), scenes.SETTINGS) is not first
+
+
+def test_a_plan_is_the_same_for_threads_that_ask_at_once() -> None:
+    parents = [scenes.user_swarm(f"at-once-{number % 4}") for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        plans = list(pool.map(lambda parent: compute_plan(parent, scenes.SETTINGS), parents))
+
+    assert {plan.swarm.name for plan in plans} == {f"at-once-{number}" for number in range(4)}
+    assert all(plan.swarm.name == parent["metadata"]["name"] for plan, parent in zip(plans, parents, strict=True))
 
 
 @pytest.mark.parametrize("field", ["name", "uid", "spec", "settings", "retry", "apiVersion"])
