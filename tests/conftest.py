@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import settings
 
 settings.register_profile("userswarm", deadline=None)  # two busy cores are no reason to fail
 settings.register_profile("userswarm-long", deadline=None, max_examples=3000)  # pytest --hypothesis-profile=…
-settings.load_profile("userswarm")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "userswarm"))
 
 GOLDEN = Path(__file__).parent / "golden"
 
