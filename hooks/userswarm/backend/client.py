@@ -346,7 +346,7 @@ class UserSwarmClient:
         return self._set_suspended(workspace_id, user_id, False)
 
     def _set_suspended(self, workspace_id: str, user_id: str, suspended: bool) -> Swarm:
-        return self._set(workspace_id, user_id, "suspend", suspended, lambda observed: False)
+        return self._set(workspace_id, user_id, "suspend", suspended, lambda observed: None)
 
     def deploy(self, workspace_id: str, user_id: str, manifests: Iterable[Mapping[str, Any]]) -> Swarm:
         """Put the tenant's own objects into the swarm's namespace; write nothing where they are there already.
@@ -360,7 +360,7 @@ class UserSwarmClient:
         namespace of its own, with nothing written; NotFound, OwnershipError, BeingDeletedError.
         """
         name = swarm_name(workspace_id)
-        spec = {"placement": {"isolation": DEDICATED}, "workloads": [dict(each) for each in manifests]}
+        spec = {"placement": {"isolation": DEDICATED}, "workloads": list(manifests)}
         workloads = self._build(name, workspace_id, user_id, spec)["spec"]["workloads"]
 
         def check(observed: Observed) -> None:

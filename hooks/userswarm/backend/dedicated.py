@@ -32,13 +32,15 @@ def add_isolation(
     """Return a spec with both put where the CRD has them, and what is said twice."""
     complete, problems = dict(spec), []
     for section, field, value in (("placement", "isolation", isolation), ("access", "members", members)):
-        if value is None:
-            continue
         fields = complete.get(section) or {}
-        if not isinstance(fields, Mapping) or field in fields:
-            problems.append(Problem(f"spec.{section}.{field}", f"is said twice; give {field}, or {section}"))
-        else:
-            complete[section] = {**fields, field: value if isinstance(value, str) else list(value)}
+        # What is no section at all, the schema refuses.
+        if value is None or not isinstance(fields, Mapping):
+            continue
+        if field in fields:
+            problems.append(
+                Problem(f"spec.{section}.{field}", f"is said twice; give it once, as {field}= or in {section}=")
+            )
+        complete[section] = {**fields, field: value if isinstance(value, str) else list(value)}
     return complete, problems
 
 
