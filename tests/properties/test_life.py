@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from userswarm import plan
 from userswarm.devcluster.cluster import USER_SWARM, Cluster, load_manifests
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.faults import Trouble
@@ -25,7 +24,7 @@ from userswarm.devcluster.objects import condition, controller_of, is_deleting, 
 from userswarm.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
 from userswarm.schema import load_crd
 from userswarm.slugs import swarm_name
-from witness import LAST_APPLIED, Witness
+from witness import LAST_APPLIED, Witness, forget_plans
 
 Json = dict[str, Any]
 
@@ -347,7 +346,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["hooks", "Metacontroller", "Metacontroller, later"]), wait=waits)
     def restart(self, what: str, wait: float) -> None:
-        plan._cached_plan.cache_clear()
+        forget_plans()
         if what == "Metacontroller":
             for controller in self.controllers:
                 controller.restart()
