@@ -198,7 +198,7 @@ def _hold_stateful_set(plan: Plan, standing: dict[tuple[str, str], Manifest], ob
     config = observation.child(CONFIG_MAP, identity.namespace, identity.config_map)
     stale = config is not None and not _is_stored(standing[CONFIG_MAP.kind, identity.config_map]["data"], config)
     applied = last_applied(current) if stale else None
-    if applied is not None:
+    if applied is not None and isinstance(applied.get("spec"), dict):
         # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
         applied["spec"]["replicas"] = standing[key]["spec"]["replicas"]
         standing[key] = applied

@@ -12,6 +12,7 @@ import pytest
 import scenes
 from scenes import Json, Scene, condition
 from userswarm.errors import CannotFreezeError
+from userswarm.identity import template_checksum
 from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET
 
 NAME = "swarm-workspace-a"
@@ -525,3 +526,16 @@ def test_an_object_under_anothers_key_is_taken_for_what_it_is() -> None:
     one, other = services
     services[one], services[other] = services[other], services[one]
     assert scene.sync() == before
+
+
+def test_a_stateful_set_whose_last_applied_was_edited_by_hand_is_rolled_out_all_the_same() -> None:
+    scene = scenes.verified()
+    metadata = scene.child(STATEFUL_SET)["metadata"]
+    place = {"name": metadata["name"], "namespace": "userswarms"}
+    edited = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": place}
+    metadata["annotations"][scenes.LAST_APPLIED] = json.dumps(edited)
+    scene.parent["spec"]["config"] = {"defaultModel": "another"}
+
+    [wanted] = scenes.children_of(scene.sync(), STATEFUL_SET)
+
+    assert template_checksum(wanted) != template_checksum(scene.child(STATEFUL_SET))
