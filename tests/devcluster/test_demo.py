@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -187,3 +189,28 @@ def test_a_dedicated_swarm_may_live_in_a_namespace_that_is_lent(url: str) -> Non
     assert not any(" Namespace " in line for line in lines)
     assert any("create StatefulSet lent/" in line for line in lines)
     assert "  ok     nothing is left behind" in lines
+
+
+def test_keeping_it_waits_for_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(signal, "pause", interrupt)
+    lines: list[str] = []
+
+    assert run_demo(None, keep=True, show=lines.append)
+    assert lines[-1].startswith("\nkept: http://127.0.0.1:")
+
+
+def test_a_server_is_asked_until_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [503, 200]
+
+    class Connection:
+        def __init__(self, *address: object, timeout: float) -> None:
+            self.request = lambda method, path: None
+            self.close = lambda: None
+            self.getresponse = lambda: SimpleNamespace(status=answers.pop(0))
+
+    monkeypatch.setattr(http.client, "HTTPConnection", Connection)
+    demo._wait_until_ready(1, cast("subprocess.Popen[bytes]", SimpleNamespace(poll=lambda: None)))
+    assert answers == []
