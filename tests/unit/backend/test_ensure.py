@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from unit.backend.world import FINALIZER, World
+from unit.backend.world import CRD, FINALIZER, World
 from userswarm.backend import (
     ApiStatusError,
     BackendError,
@@ -264,6 +265,25 @@ def test_swarm_made_anew_for_somebody_else_is_not_written_to(world: World, clien
         client.ensure("w1", "u", runtime={"image": "a/b:2"})
 
     assert "image" not in world.get("workspace-w1")["spec"]["runtime"]
+
+
+def test_that_holds_where_the_api_server_does_not_guard_the_owner(world: World, client: UserSwarmClient) -> None:
+    # An older CRD, say: then the uid in what we apply is all that keeps us off.
+    crd = copy.deepcopy(CRD)
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["userId"]["x-kubernetes-validations"]
+    world.api.register_crd(crd)
+    client.ensure("w1", "u", runtime={"image": "a/b:1"})
+
+    def make_anew() -> None:
+        world.remove("workspace-w1")
+        world.client().ensure("w1", "somebody")
+
+    world.just_before("PATCH", make_anew)
+    with pytest.raises(OwnershipError):
+        client.ensure("w1", "u", runtime={"image": "a/b:2"})
+
+    assert world.get("workspace-w1")["spec"]["userId"] == "somebody"
 
 
 def test_own_swarm_that_another_process_made_first_is_updated(world: World, client: UserSwarmClient) -> None:

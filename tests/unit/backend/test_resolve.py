@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from unit.backend.world import FINALIZER, SOON, World, eventually, url_of
-from userswarm.backend import Endpoint, NotFound, NotVerified, OwnershipError, UserSwarmClient
+from userswarm.backend import Endpoint, NotFound, NotVerified, OwnershipError, RetryPolicy, UserSwarmClient
+from userswarm.backend.api import WatchEvent
 from userswarm.backend.cache import SwarmCache
+from userswarm.backend.model import parse_swarm
 
 STALENESS = 2.0
 
@@ -320,3 +322,46 @@ def test_older_answers_do_not_undo_newer_events(world: World) -> None:
     eventually(lambda: cache.find("workspace-w1") is None)
     cache.observe(old)
     assert cache.find("workspace-w1") is None
+
+
+def test_late_event_does_not_undo_what_our_own_request_has_shown(world: World) -> None:
+    make(world)
+    late = world.get("workspace-w1")
+    world.patch("workspace-w1", {"spec": {"suspend": True}})
+    now = [0.0]
+    policy = RetryPolicy(clock=lambda: now[0])
+    cache = SwarmCache(world.requests_api(policy), max_staleness=STALENESS)
+
+    cache.observe(parse_swarm(world.get("workspace-w1")))
+    cache._take(WatchEvent("MODIFIED", late))
+    assert is_suspended(cache)
+
+    # But not for ever: a cluster that was restored from a backup counts from an older number on.
+    now[0] += 61.0
+    cache._take(WatchEvent("MODIFIED", late))
+    assert not is_suspended(cache)
+
+
+def is_suspended(cache: SwarmCache) -> bool:
+    swarm = cache.find("workspace-w1")
+    assert swarm is not None
+    return swarm.suspended
+
+
+def test_list_does_not_undo_what_our_own_request_has_shown_since(world: World) -> None:
+    make(world)
+    client = world.client()
+    api = world.requests_api()
+    cache = SwarmCache(api, max_staleness=STALENESS)
+
+    def suspend() -> None:
+        cache.observe(client.suspend("w1", "u"))
+
+    # The first page is of before; the second is asked for when the swarm is suspended already.
+    make(world, "w2")
+    cache._page_size = 1
+    world.just_before("GET", suspend, path="continue=")
+    cache._list()
+
+    assert is_suspended(cache)
+    assert len(cache) == 2
