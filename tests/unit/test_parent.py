@@ -177,7 +177,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "the directory itself": ({"config": {"files": {".": ""}}}, "spec.config.files[.]", "is no name for a file"),
     "config.toml itself": ({"config": {"files": {"config.toml": ""}}}, "spec.config.files[config.toml]", "made from"),
     "a file with a newline": ({"config": {"files": {"a\n": ""}}}, "spec.config.files[a\n]", "letters, digits"),
-    "files too large": ({"config": {"files": {"a": "x" * 250_000}}}, "spec.config.files", "245760"),
+    "files too large": ({"config": {"files": {"a": "x" * 125_000, "b": "x" * 125_000}}}, "spec.config.files", "245760"),
     "files too large once Go has written them": (
         {"config": {"files": {"a": "<" * 50_000}}},
         "spec.config.files",
