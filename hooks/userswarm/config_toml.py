@@ -19,7 +19,7 @@ MAX_LEVELS = 32
 grows with the square of them: without a limit one user's text could hold up every other user's sync."""
 
 _LONG_KEY = re.compile(
-    r"""(?<![\w-])(?:(?>[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+)""" + f"{{{MAX_LEVELS}}}",
+    r"""(?<![\w-])(?:(?>[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+)""" + f"{{{MAX_LEVELS + 1}}}",
     re.ASCII,
 )
 

@@ -286,3 +286,18 @@ def test_a_stored_job_is_the_one_wanted_where_it_only_has_defaults_more(template
 def test_what_can_be_changed_is_no_difference() -> None:
     for kind in (CONFIG_MAP.kind, CLAIM.kind, SERVICE_ACCOUNT.kind):
         assert immutable_difference({"kind": kind, "spec": {"a": 1}}, {"spec": {"a": 2}}) == ""
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Lost", None])
+def test_a_claim_that_is_not_bound_is_not_asked_to_grow_yet(phase: str | None) -> None:
+    scene = scenes.created()
+    claim = scene.child(CLAIM)
+    claim["status"] = {"phase": phase} if phase else {}
+    scene.parent["spec"]["storage"] = {"size": "5Gi"}
+
+    [asked] = scenes.children_of(scene.sync(), CLAIM)
+    claim["status"] = {"phase": "Bound", "capacity": {"storage": "2Gi"}}
+    [asked_later] = scenes.children_of(scene.sync(), CLAIM)
+
+    assert asked["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    assert asked_later["spec"]["resources"]["requests"]["storage"] == "5Gi"

@@ -38,13 +38,17 @@ def build_claim(swarm: UserSwarm, identity: Identity, settings: Settings) -> Man
 def clamp_claim(claim: Manifest, observed: Observed) -> list[str]:
     """Bring a desired claim to what the observed one can become; return what was not granted, in words.
 
-    A claim can only grow, and keeps its class and access modes: asking for anything else fails at every sync.
+    A claim can only grow, and only once it is bound, and keeps its class and access modes: asking for anything else
+    fails at every sync.
     """
     refused = []
     spec, current = claim["spec"], observed.get("spec", {})
     wanted = spec["resources"]["requests"]["storage"]
     size = current.get("resources", {}).get("requests", {}).get("storage")
-    if size is not None and quantity.compare(wanted, size) < 0:
+    if size is not None and observed.get("status", {}).get("phase") != "Bound":
+        # A claim that is not bound cannot be changed at all; it grows as soon as it is.
+        spec["resources"]["requests"]["storage"] = size
+    elif size is not None and quantity.compare(wanted, size) < 0:
         spec["resources"]["requests"]["storage"] = size
         refused.append(f"spec.storage.size is {wanted}, but the volume has {size} and can only grow")
     wanted_class, storage_class = spec.get("storageClassName"), current.get("storageClassName")
