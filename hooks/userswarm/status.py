@@ -20,7 +20,7 @@ from userswarm.observe import Observation
 from userswarm.plan import Plan
 from userswarm.pod_trouble import REASONS as POD_TROUBLE
 from userswarm.smoke_test import RUNNING, Trial
-from userswarm.verify import CLAIM_PENDING, TERMINATING, Verdict
+from userswarm.verify import CHILD_MISSING, CLAIM_PENDING, NAME_CONFLICT, TERMINATING, Verdict
 
 SUSPENDED = "Suspended"
 INVALID_SPEC = "InvalidSpec"
@@ -40,6 +40,10 @@ _CARRIED_COUNTS = ("verifiedGeneration", "readyReplicas")
 DELETING = "Deleting"
 
 FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
+
+ASK_AGAIN = 60
+"""Seconds until a child is asked for again that does not come about: an object of somebody else has its name, say, and
+no watch tells when the name is free."""
 
 MAX_MESSAGE = 32_768
 """What metav1.Condition allows."""
@@ -64,6 +68,11 @@ class Findings:
         """Return what a swarm needs, in order; a Dedicated one needs its namespace first."""
         first = [("Namespace", self.namespace)] if self.namespace is not None else []
         return [*first, ("Storage", self.storage), ("Workload", self.workload), ("Service", self.services)]
+
+    def lacks_a_child(self) -> bool:
+        """Tell whether a child is asked for and not there."""
+        verdicts = (self.namespace, self.storage, self.workload, self.services, self.workloads)
+        return any(each is not None and each.reason in (CHILD_MISSING, NAME_CONFLICT) for each in verdicts)
 
     def blocking(self) -> tuple[str, Verdict] | None:
         """Return the stage that is not reached, and what blocks it; None where all are."""
@@ -140,6 +149,8 @@ def compute_status(
     waits = [findings.trial.due_in] if blocking is None and findings.trial.due_in is not None else []
     if deadline is not None and not overdue:
         waits.append((deadline - now).total_seconds())
+    if not waits and (findings.lacks_a_child() or (overdue and findings.trial.asked)):
+        waits.append(ASK_AGAIN)
     # Whole seconds: what is decided by times of whole seconds is not due any earlier.
     return Assessment(status, math.ceil(min(waits)) if waits else None)
 

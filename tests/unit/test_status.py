@@ -203,7 +203,8 @@ def test_no_progress_for_the_deadline_is_failed_naming_stage_and_object(stage: s
     message = condition(failed, "Ready")["message"]
     assert message.startswith(f"no progress for 300 s at stage {stage}: ")
     assert named in message
-    assert "resyncAfterSeconds" not in failed
+    # Nothing that is watched tells when the name of a missing child is free; all else wakes the hook by itself.
+    assert failed.get("resyncAfterSeconds") == (60 if stage == "Service" else None)
     assert scene.sync()["status"] == failed["status"]
 
 
@@ -314,6 +315,7 @@ def test_a_smoke_test_that_cannot_be_made_is_overdue_like_any_other_child() -> N
     assert job["metadata"]["name"] in message
     assert message.endswith("asked for, and not there")
     assert scenes.children_of(failed, JOB) == [job]  # it is still asked for
+    assert failed["resyncAfterSeconds"] == 60
     scene.adopt_status(failed)
     assert scene.sync() == failed
 
@@ -354,6 +356,13 @@ def test_a_suspended_swarm_has_no_deadline() -> None:
     assert "resyncAfterSeconds" not in first
     scene.now += timedelta(days=1)
     assert scene.sync()["status"]["phase"] == "Progressing"
+
+
+def test_a_suspended_swarm_that_lacks_a_child_asks_for_it_again() -> None:
+    scene = suspended(stopped=True)
+    assert "resyncAfterSeconds" not in scene.sync()
+    scene.drop(SERVICE, "swarm-workspace-a")
+    assert scene.sync()["resyncAfterSeconds"] == 60
 
 
 @pytest.mark.parametrize("seconds", [10, 86_400])
