@@ -146,13 +146,20 @@ def compute_status(
     if restarted:
         status["stageSince"] = restarted
     status["conditions"] = conditions
+    return Assessment(status, _next_look(findings, blocking, deadline, now))
+
+
+def _next_look(
+    findings: Findings, blocking: tuple[str, Verdict] | None, deadline: datetime | None, now: datetime
+) -> int | None:
+    """Return after how many seconds something may be due that no watch tells, None for never."""
     waits = [findings.trial.due_in] if blocking is None and findings.trial.due_in is not None else []
-    if deadline is not None and not overdue:
+    if deadline is not None and deadline > now:
         waits.append((deadline - now).total_seconds())
-    if not waits and (findings.lacks_a_child() or (overdue and findings.trial.asked)):
+    elif not waits and (findings.lacks_a_child() or (deadline is not None and findings.trial.asked)):
         waits.append(ASK_AGAIN)
     # Whole seconds: what is decided by times of whole seconds is not due any earlier.
-    return Assessment(status, math.ceil(min(waits)) if waits else None)
+    return math.ceil(min(waits)) if waits else None
 
 
 def _verified(findings: Findings, blocking: tuple[str, Verdict] | None, *, deleting: bool) -> Verdict:
