@@ -103,7 +103,7 @@ def compute_desired(
         services=services,
         trial=trial,
         suspended=plan.swarm.suspend,
-        stopped=_is_stopped(identity, observation),
+        stopped=plan.swarm.suspend and _is_stopped(identity, observation),
         namespace=namespace,
         workloads=_judge_workloads(plan, replaced, observation),
     )

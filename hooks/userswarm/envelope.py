@@ -111,7 +111,10 @@ def _groups(request: Mapping[str, Any], field: str) -> Groups:
     """Check that every object can be indexed: it names itself."""
     groups = _mapping(request.get(field), field)
     for group, objects in groups.items():
-        for key, observed in _mapping(objects, f"{field}[{group}]").items():
+        # A path is put together only for an error.
+        if not isinstance(objects, dict):
+            raise _no_object(f"{field}[{group}]", objects)
+        for key, observed in objects.items():
             if isinstance(observed, dict):
                 metadata = observed.get("metadata")
                 if isinstance(metadata, dict) and _names_itself(observed, metadata):
@@ -144,11 +147,11 @@ def _managed_groups(controller: object, children: Groups) -> frozenset[str]:
         raise RequestError("controller.spec.childResources", f"must be a list, not {_shown(rules)}")
     groups = set()
     for position, item in enumerate(rules):
-        field = f"controller.spec.childResources[{position}]"
-        rule = _mapping(item, field)
-        api_version, resource = rule.get("apiVersion"), rule.get("resource")
+        if not isinstance(item, dict):
+            raise _no_object(f"controller.spec.childResources[{position}]", item)
+        api_version, resource = item.get("apiVersion"), item.get("resource")
         if not isinstance(api_version, str) or not isinstance(resource, str):
-            raise RequestError(field, "must name its apiVersion and resource")
+            raise RequestError(f"controller.spec.childResources[{position}]", "must name its apiVersion and resource")
         group = _GROUP_OF_RESOURCE.get((api_version, resource))
         if group is not None:
             groups.add(group)
@@ -163,8 +166,12 @@ def _controller_name(controller: object) -> str:
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise RequestError(field, f"must be an object, not {_shown(value)}")
+        raise _no_object(field, value)
     return value
+
+
+def _no_object(field: str, value: object) -> RequestError:
+    return RequestError(field, f"must be an object, not {_shown(value)}")
 
 
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", type(None): "nothing", list: "a list"}

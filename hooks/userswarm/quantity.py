@@ -71,7 +71,9 @@ def parse_non_negative(quantity: str | int) -> Fraction:
 def compare(left: str | int, right: str | int) -> int:
     """Return -1, 0 or 1 as `left` is less than, equal to or more than `right`; ``100m`` equals ``0.1``."""
     a, b = parse(left), parse(right)
-    return 0 if a == b else 1 if a > b else -1
+    if left == right or a == b:  # the same text, almost always, and faster to tell
+        return 0
+    return 1 if a > b else -1
 
 
 def _text(quantity: object) -> str:

@@ -53,7 +53,7 @@ Status = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The verdicts on a valid swarm; `suspended` tells whether it is asked to be, and `stopped` whether it is."""
+    """The verdicts on a valid swarm; `suspended` tells whether it is asked to be, and `stopped` whether it then is."""
 
     storage: Verdict
     workload: Verdict
