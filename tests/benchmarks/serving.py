@@ -68,7 +68,12 @@ def server(first: tuple[str, bytes], workers: int = 2) -> Iterator[Server]:
     with subprocess.Popen(command, env=environment) as process:
         try:
             _wait_for_answer(port, first, process)
-            yield Server(port, process.pid, time.perf_counter() - began)
+            running = Server(port, process.pid, time.perf_counter() - began)
+            # The first worker answers before the last one is there, and would keep all connections of a short load.
+            while len(running.workers()) < workers:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            yield running
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
