@@ -1,0 +1,215 @@
+"""What users were promised, each as one short story on the dev cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from userswarm.devcluster.cluster import Cluster
+from userswarm.devcluster.faults import Trouble
+from userswarm.devcluster.metacontroller import SERVER_SIDE_APPLY
+
+NAME = "workspace-story"
+NAMESPACE = "userswarms"
+SWARM = f"swarm-{NAME}"
+CLAIM = f"{SWARM}-data"
+
+
+def created(*, cluster: Cluster | None = None, **spec: Any) -> Cluster:
+    cluster = cluster or Cluster()
+    cluster.apply(
+        {
+            "apiVersion": "crawbl.ai/v1alpha1",
+            "kind": "UserSwarm",
+            "metadata": {"name": NAME},
+            "spec": {"userId": "user-1", **spec},
+        }
+    )
+    cluster.settle()
+    return cluster
+
+
+def status(cluster: Cluster) -> Any:
+    return cluster.user_swarm(NAME)["status"]
+
+
+def condition(cluster: Cluster, kind: str) -> Any:
+    return next(each for each in status(cluster)["conditions"] if each["type"] == kind)
+
+
+def pod_uid(cluster: Cluster) -> str | None:
+    pod = cluster.api.peek("v1", "Pod", NAMESPACE, f"{SWARM}-0")
+    return pod["metadata"]["uid"] if pod is not None else None
+
+
+def count_jobs(cluster: Cluster) -> int:
+    return sum(write.kind == "Job" and write.verb == "create" for write in cluster.api.writes)
+
+
+def writes_while(cluster: Cluster, change: Callable[[], object]) -> list[str]:
+    """Return what Metacontroller wrote to children while something changed."""
+    before = len(cluster.api.writes)
+    change()
+    cluster.settle()
+    written = cluster.api.writes[before:]
+    return [str(each) for each in written if each.actor == "metacontroller" and each.kind not in ("UserSwarm", "Event")]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {
+            "runtime": {
+                "resources": {
+                    "requests": {"cpu": "0.5", "memory": "1024Mi"},
+                    "limits": {"cpu": "1000m", "memory": "1.5Gi"},
+                }
+            }
+        },
+        {"runtime": {"resources": {"limits": {"cpu": 2, "memory": "1e9"}}}, "storage": {"size": "0.5Ti"}},
+        {"placement": {"nodeSelector": {}, "tolerations": []}, "config": {"agents": {}, "files": {}}},
+        {"placement": {"tolerations": [{"key": "", "operator": "Exists", "value": ""}]}},
+        {"config": {"defaultTemperature": 1.0}, "runtime": {"env": [{"name": "EMPTY", "value": ""}], "args": []}},
+        {"storage": {"storageClassName": "", "retainPolicy": "Retain"}},
+    ],
+)
+def test_a_settled_swarm_costs_no_write_however_its_spec_is_spelled(spec: dict[str, Any]) -> None:
+    cluster = created(**spec)
+    assert status(cluster)["verified"] is True, condition(cluster, "Ready")
+    before = len(cluster.api.writes)
+
+    for _ in range(100):
+        cluster.metacontroller.resync()
+        cluster.settle()
+
+    assert [str(write) for write in cluster.api.writes[before:]] == []
+
+
+def test_a_create_costs_no_more_round_trips_than_it_must() -> None:
+    cluster = created()
+    of_us = [write for write in cluster.api.writes if write.actor == "metacontroller"]
+
+    assert cluster.metacontroller.calls["customize"] == 1
+    assert cluster.metacontroller.calls["sync"] <= 20
+    assert sum(write.verb == "update_status" for write in of_us) <= 5
+    # The finalizer, six children, the smoke test's Job and its removal.
+    assert sum(write.verb != "update_status" for write in of_us) == 9
+
+
+def test_a_broken_spec_touches_no_child_and_the_next_good_one_heals_it() -> None:
+    cluster = created()
+    pod = pod_uid(cluster)
+    broken = {"config": {"tomlOverrides": "a = = b"}, "placement": {"priorityClassName": "system-node-critical"}}
+
+    assert writes_while(cluster, lambda: cluster.edit(NAME, {"spec": broken})) == []
+    assert status(cluster)["phase"] == "Invalid"
+    assert status(cluster)["verified"] is False
+    message = condition(cluster, "SpecValid")["message"]
+    assert "spec.config.tomlOverrides" in message
+    assert "spec.placement.priorityClassName" in message
+    assert pod_uid(cluster) == pod
+
+    good = {"config": {"tomlOverrides": "a = 1"}, "placement": {"priorityClassName": None}}
+    cluster.edit(NAME, {"spec": good})
+    cluster.settle()
+    assert status(cluster)["verified"] is True
+    assert pod_uid(cluster) != pod
+
+
+def test_labels_and_annotations_of_the_swarm_roll_nothing_and_test_nothing() -> None:
+    cluster = created()
+    jobs = count_jobs(cluster)
+    change = {"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b", "crawbl.ai/retry-verification": "1"}}}
+
+    assert writes_while(cluster, lambda: cluster.edit(NAME, change)) == []
+    assert count_jobs(cluster) == jobs
+    assert status(cluster)["verified"] is True
+
+
+def test_a_configuration_that_crashes_is_repaired_by_the_next_one() -> None:
+    cluster = created()
+    fault = cluster.faults.inject(Trouble.CRASH_LOOP, "*", exit_code=3)
+    cluster.edit(NAME, {"spec": {"config": {"defaultModel": "broken"}}})
+    cluster.run(900)
+    assert status(cluster)["phase"] == "Failed"
+    assert condition(cluster, "Ready")["reason"] == "CrashLoop"
+    assert "exit code 3" in condition(cluster, "Ready")["message"]
+
+    cluster.faults.clear(fault)
+    cluster.edit(NAME, {"spec": {"config": {"defaultModel": "mended"}}})
+    cluster.run(60)
+
+    assert status(cluster)["verified"] is True
+
+
+def test_a_smoke_test_that_keeps_failing_says_so_and_is_tried_again_when_asked() -> None:
+    cluster = Cluster()
+    fault = cluster.faults.inject(Trouble.JOB_FAILS, "verify-*", exit_code=1)
+    created(cluster=cluster, verification={"maxAttempts": 2})
+    cluster.run(900)
+    assert status(cluster)["phase"] == "Failed"
+    assert condition(cluster, "Ready")["reason"] == "SmokeTestFailed"
+    assert count_jobs(cluster) == 2
+
+    cluster.faults.clear(fault)
+    cluster.edit(NAME, {"metadata": {"annotations": {"crawbl.ai/retry-verification": "now"}}})
+    cluster.run(60)
+
+    assert status(cluster)["verified"] is True
+
+
+def test_a_kept_volume_is_used_again_by_its_user_and_refused_to_another() -> None:
+    cluster = created(storage={"retainPolicy": "Retain"})
+    claim = cluster.api.get("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM)["metadata"]["uid"]
+    cluster.delete(NAME)
+    cluster.settle()
+    kept = cluster.api.get("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM)["metadata"]
+    assert kept["uid"] == claim
+    assert "ownerReferences" not in kept
+
+    created(cluster=cluster)
+    assert status(cluster)["verified"] is True
+    assert condition(cluster, "StorageReady")["reason"] == "ClaimRetained"
+    cluster.delete(NAME)
+    cluster.settle()
+    assert cluster.api.get("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM)["metadata"]["uid"] == claim
+
+    created(cluster=cluster, userId="user-2")
+    assert condition(cluster, "Ready")["reason"] == "NameConflict"
+    assert pod_uid(cluster) is None
+
+
+def test_no_stage_of_a_teardown_starts_before_the_pods_of_the_one_before_are_gone() -> None:
+    cluster = created()
+    cluster.faults.inject(Trouble.SLOW_TERMINATION, "*", seconds=20)
+    before = len(cluster.api.writes)
+    cluster.delete(NAME)
+
+    for _ in range(200):
+        cluster.run(0.25)
+        gone = {each.kind for each in cluster.api.writes[before:] if each.verb == "delete" and each.code == "ok"}
+        if pod_uid(cluster) is not None:
+            assert not gone & {"Service", "ConfigMap", "ServiceAccount", "PersistentVolumeClaim"}
+        if cluster.api.peek("v1", "Service", NAMESPACE, SWARM) is not None:
+            assert "PersistentVolumeClaim" not in gone
+
+    assert cluster.api.peek("crawbl.ai/v1alpha1", "UserSwarm", None, NAME) is None
+    assert cluster.api.peek("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM) is None
+
+
+def test_under_server_side_apply_a_volume_that_is_to_be_kept_holds_the_deletion_and_says_why() -> None:
+    cluster = created(cluster=Cluster(apply_strategy=SERVER_SIDE_APPLY), storage={"retainPolicy": "Retain"})
+    assert status(cluster)["verified"] is True
+    cluster.delete(NAME)
+    cluster.run(120)
+    assert status(cluster)["phase"] == "Deleting"
+    assert "ownerReference" in condition(cluster, "Ready")["message"]
+
+    cluster.api.patch("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM, {"metadata": {"ownerReferences": None}})
+    cluster.run(60)
+
+    assert cluster.api.peek("crawbl.ai/v1alpha1", "UserSwarm", None, NAME) is None
+    assert cluster.api.peek("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM) is not None
