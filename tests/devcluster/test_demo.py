@@ -15,8 +15,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from userswarm.cli import cli
 from userswarm.devcluster import demo
-from userswarm.devcluster.commands import demo as command
 from userswarm.devcluster.demo import DemoError, Story, run_demo, webhook
 from userswarm.errors import InvalidParentError
 from userswarm.manifests import manifest_path
@@ -46,7 +46,7 @@ def tell(swarm: dict[str, Any], url: str) -> tuple[Story, list[str]]:
 
 
 def test_the_command_tells_the_whole_story_and_ends_well() -> None:
-    result = CliRunner().invoke(command, [])
+    result = CliRunner().invoke(cli, ["demo"])
 
     assert result.exit_code == 0, result.output
     for line in ("READY", "SUSPENDED", "DELETING", "nothing is left behind"):
@@ -92,7 +92,7 @@ def test_a_deletion_that_does_not_end_is_named(url: str, monkeypatch: pytest.Mon
 def test_a_failure_is_told_and_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "PATIENCE", 1)
 
-    result = CliRunner().invoke(command, [])
+    result = CliRunner().invoke(cli, ["demo"])
 
     assert result.exit_code == 1
     assert "FAILED: not verified" in result.output
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_valid_starts_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidParentError, match=r"spec\.storage\.size"):
         run_demo(file, keep=False, show=print)
-    result = CliRunner().invoke(command, [str(file)])
+    result = CliRunner().invoke(cli, ["demo", str(file)])
     assert result.exit_code == 1
     assert "Error: UserSwarm" in result.output
 
