@@ -69,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server: Any = self.server
         server.connections.add(self.client_address)
+        # Before the answer: the test changes the mood as soon as it has it.
+        closing = server.mood == "close"
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server.requests.append((self.path, dict(self.headers), body))
         if server.mood == "hang up":
@@ -80,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
         # Without a word in the headers: the client finds out when it writes next.
-        self.close_connection = server.mood == "close"
+        self.close_connection = closing
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

@@ -65,8 +65,7 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
             story.close()
         story.print_table(time.monotonic() - begun)
         if keep:
-            show(f"\nkept: {url} answers /sync, /finalize and /customize; Ctrl-C ends it")
-            _wait_for_interrupt()
+            _wait_for_interrupt(lambda: show(f"\nkept: {url} answers /sync, /finalize and /customize; Ctrl-C ends it"))
     return True
 
 
@@ -308,8 +307,10 @@ def _wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
     raise DemoError(f"userswarm serve is not ready after {START_SECONDS} s")
 
 
-def _wait_for_interrupt() -> None:
+def _wait_for_interrupt(announce: Callable[[], object]) -> None:
+    """Say that we wait, and wait; whoever reads it may interrupt at once."""
     try:
+        announce()
         signal.pause()
     except KeyboardInterrupt:
         return
