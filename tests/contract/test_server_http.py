@@ -214,8 +214,8 @@ def test_metrics_are_the_sum_over_all_workers_even_of_those_that_are_gone(server
     call_on_many_connections()
     assert scrape(server)[FINALIZED] == before + 8
 
+    eventually(lambda: len(server.workers()) == 2)
     workers = server.workers()
-    assert len(workers) == 2
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: len(server.workers() - {victim}) == 2)
@@ -227,6 +227,7 @@ def test_metrics_are_the_sum_over_all_workers_even_of_those_that_are_gone(server
 
 
 def test_new_clients_are_shared_among_the_workers(server: Server) -> None:
+    eventually(lambda: len(server.workers()) == 2)
     connections = [server.connect() for _ in range(10)]
     for connection in connections:
         connection.connect()
