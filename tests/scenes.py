@@ -13,7 +13,9 @@ from typing import Any
 
 from userswarm.customize import customize
 from userswarm.finalize import finalize
-from userswarm.k8s import (
+from userswarm.spec.settings import Settings
+from userswarm.sync import sync
+from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
     DEDICATED_KINDS,
@@ -25,8 +27,6 @@ from userswarm.k8s import (
     STATEFUL_SET,
     Kind,
 )
-from userswarm.settings import Settings
-from userswarm.sync import sync
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings()

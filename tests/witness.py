@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from userswarm import plan
+from userswarm.compose import plan
 from userswarm.customize import customize
 from userswarm.devcluster.apiserver import AdmissionRequest, WatchEvent
 from userswarm.devcluster.cluster import Cluster
@@ -20,10 +20,10 @@ from userswarm.devcluster.objects import controller_of, is_deleting, key_of, uid
 from userswarm.devcluster.workloads.containers import claims_of
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
-from userswarm.k8s import Observed
-from userswarm.quantity import compare
-from userswarm.schema import user_swarm_schema
+from userswarm.spec.quantity import compare
+from userswarm.spec.schema import user_swarm_schema
 from userswarm.sync import sync
+from userswarm.wire.k8s import Observed
 
 Json = dict[str, Any]
 

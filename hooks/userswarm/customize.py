@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from userswarm.envelope import customize_response, parse_customize_request
-from userswarm.identity import SWARM_LABEL, claim_name
 from userswarm.isolation import DEDICATED, OPERATOR
-from userswarm.k8s import CLAIM, ENDPOINT_SLICE, NAMESPACE, POD, Kind, Manifest, Observed
-from userswarm.settings import Settings
-from userswarm.slugs import slug, swarm_name
+from userswarm.spec.identity import SWARM_LABEL, claim_name
+from userswarm.spec.settings import Settings
+from userswarm.spec.slugs import slug, swarm_name
 from userswarm.verify import SERVICE_NAME_LABEL
+from userswarm.wire.envelope import customize_response, parse_customize_request
+from userswarm.wire.k8s import CLAIM, ENDPOINT_SLICE, NAMESPACE, POD, Kind, Manifest, Observed
 
 
 def customize(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:

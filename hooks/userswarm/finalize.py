@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from userswarm.envelope import finalize_response, parse_hook_request
+from userswarm.compose.plan import compute_plan
+from userswarm.compose.status import compute_deleting_status
+from userswarm.compose.teardown import compute_teardown
 from userswarm.errors import InvalidParentError
-from userswarm.observe import observe
-from userswarm.plan import compute_plan
-from userswarm.settings import Settings
-from userswarm.status import compute_deleting_status
-from userswarm.teardown import compute_teardown
+from userswarm.spec.settings import Settings
+from userswarm.wire.envelope import finalize_response, parse_hook_request
+from userswarm.wire.observe import observe
 
 
 def finalize(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from userswarm import quantity
 from userswarm.errors import Problem
-from userswarm.k8s import Manifest
-from userswarm.settings import Settings
-from userswarm.slugs import swarm_name
+from userswarm.spec import quantity
+from userswarm.spec.settings import Settings
+from userswarm.spec.slugs import swarm_name
+from userswarm.wire.k8s import Manifest
 from userswarm.workloads import Surroundings, Workload, complete_workloads, pod_template
 from userswarm.workloads.demand import pod_need, pods_at_once
 

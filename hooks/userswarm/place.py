@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.identity import RELEASED_ANNOTATION, WORKLOAD_ANNOTATION, Identity
 from userswarm.isolation import NO_ROLE, Isolation
-from userswarm.k8s import (
+from userswarm.spec.identity import RELEASED_ANNOTATION, WORKLOAD_ANNOTATION, Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.verify import CHILD_MISSING, NAME_CONFLICT, ROLLOUT_IN_PROGRESS, TERMINATING, Verdict, missing_child
+from userswarm.wire.k8s import (
     DEPLOYMENT,
     JOB,
     LIMIT_RANGE,
@@ -25,9 +27,7 @@ from userswarm.k8s import (
     Manifest,
     Observed,
 )
-from userswarm.observe import Observation
-from userswarm.parent import UserSwarm
-from userswarm.verify import CHILD_MISSING, NAME_CONFLICT, ROLLOUT_IN_PROGRESS, TERMINATING, Verdict, missing_child
+from userswarm.wire.observe import Observation
 from userswarm.workloads import WORKLOAD_KINDS
 
 ALLOW_LABEL = "crawbl.ai/allow-userswarms"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 REASONS = frozenset(("Unschedulable", "ImagePull", "ConfigError", "OOMKilled", "CrashLoop"))
 

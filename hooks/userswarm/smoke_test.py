@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from userswarm.identity import Identity
-from userswarm.k8s import JOB, POD, Observed, read_time, written_time
-from userswarm.observe import Observation
+from userswarm.spec.identity import Identity
 from userswarm.verify import Verdict
+from userswarm.wire.k8s import JOB, POD, Observed, read_time, written_time
+from userswarm.wire.observe import Observation
 
 RUNNING = "SmokeTestRunning"
 FAILED = "SmokeTestFailed"

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from userswarm.desired import compute_desired
-from userswarm.envelope import parse_hook_request, sync_response
+from userswarm.compose.desired import compute_desired
+from userswarm.compose.plan import compute_plan
+from userswarm.compose.status import carry_status, compute_invalid_status, compute_status, is_taken_down_elsewhere
 from userswarm.errors import InvalidParentError
-from userswarm.freeze import freeze
-from userswarm.observe import observe
 from userswarm.place import check_place
-from userswarm.plan import compute_plan
-from userswarm.settings import Settings
-from userswarm.status import carry_status, compute_invalid_status, compute_status, is_taken_down_elsewhere
+from userswarm.spec.settings import Settings
+from userswarm.wire.envelope import parse_hook_request, sync_response
+from userswarm.wire.freeze import freeze
+from userswarm.wire.observe import observe
 
 
 def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:

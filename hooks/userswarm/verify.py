@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from userswarm import quantity
-from userswarm.identity import Identity, template_checksum
-from userswarm.k8s import (
+from userswarm.pod_trouble import find_pod_trouble
+from userswarm.spec import quantity
+from userswarm.spec.identity import Identity, template_checksum
+from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,
     ENDPOINT_SLICE,
@@ -20,8 +21,7 @@ from userswarm.k8s import (
     Kind,
     Observed,
 )
-from userswarm.observe import Observation
-from userswarm.pod_trouble import find_pod_trouble
+from userswarm.wire.observe import Observation
 
 CHILD_MISSING = "ChildMissing"
 NAME_CONFLICT = "NameConflict"

@@ -11,15 +11,15 @@ import orjson
 from benchmarks.measure import Cost, measure
 from benchmarks.report import Report
 from benchmarks.samples import SETTINGS, SIZES, STATES, Json, Sample, record
-from userswarm.desired import compute_desired
-from userswarm.envelope import parse_hook_request
+from userswarm.compose.desired import compute_desired
+from userswarm.compose.plan import compute_plan
+from userswarm.compose.status import compute_status
 from userswarm.finalize import finalize
-from userswarm.observe import observe
-from userswarm.parent import parse_parent
-from userswarm.plan import compute_plan
-from userswarm.status import compute_status
+from userswarm.spec.parent import parse_parent
 from userswarm.sync import sync
 from userswarm.verify import verify_claim, verify_services, verify_workload
+from userswarm.wire.envelope import parse_hook_request
+from userswarm.wire.observe import observe
 
 _HOOKS = {"sync": sync, "finalize": finalize}
 _numbers = count()

@@ -18,7 +18,7 @@ from userswarm.backend import OwnershipError, UserSwarmClient
 from userswarm.devcluster.apiserver import ApiServer
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.rest import RestServer
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
 
 KIND = ("crawbl.ai/v1alpha1", "UserSwarm")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
+from userswarm.compose.plan import compute_plan
 from userswarm.devcluster.clock import START
 from userswarm.devcluster.cluster import Cluster
 from userswarm.devcluster.metacontroller import HookCall
-from userswarm.plan import compute_plan
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 Json = dict[str, Any]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from userswarm.settings import PREFIX
+from userswarm.spec.settings import PREFIX
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 30.0

@@ -10,9 +10,9 @@ import yaml
 
 import scenes
 from userswarm.children import BUILDERS
-from userswarm.envelope import parse_hook_request
-from userswarm.k8s import CHILD_KINDS, CLAIM, JOB, STATEFUL_SET
-from userswarm.manifests import manifest_path
+from userswarm.spec.manifests import manifest_path
+from userswarm.wire.envelope import parse_hook_request
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, JOB, STATEFUL_SET
 
 CONTROLLER: dict[str, Any] = yaml.safe_load(
     manifest_path("controller/compositecontroller.yaml").read_text(encoding="utf-8")

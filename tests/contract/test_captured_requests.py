@@ -21,10 +21,10 @@ from kubernetes_validate import utils
 
 from userswarm.customize import customize
 from userswarm.finalize import finalize
-from userswarm.k8s import CHILD_KINDS
-from userswarm.schema import user_swarm_schema
-from userswarm.settings import Settings
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.settings import Settings
 from userswarm.sync import sync
+from userswarm.wire.k8s import CHILD_KINDS
 
 REQUESTS = Path(__file__).resolve().parents[3] / "shared" / "metacontroller-requests"
 FILES = sorted(path.name for path in REQUESTS.glob("*.json"))

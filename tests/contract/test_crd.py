@@ -16,9 +16,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userswarm.manifests import manifest_path
-from userswarm.quantity import parse
-from userswarm.schema import Schema, load_crd
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.quantity import parse
+from userswarm.spec.schema import Schema, load_crd
 
 CRD = load_crd()
 VERSION = CRD["spec"]["versions"][0]

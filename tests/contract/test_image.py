@@ -20,11 +20,11 @@ from contract.rendered import ROOT, pod_specs, rendered
 from scenes import SETTINGS, Scene
 from userswarm.children.smoke_test import build_smoke_test
 from userswarm.cli import cli
-from userswarm.identity import identify
-from userswarm.parent import parse_parent
 from userswarm.runtime.probe import parse_expectation
 from userswarm.server.app import create_app
-from userswarm.settings import Settings
+from userswarm.spec.identity import identify
+from userswarm.spec.parent import parse_parent
+from userswarm.spec.settings import Settings
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -40,14 +40,14 @@ from userswarm.backend.naming import swarm_labels
 from userswarm.children import BUILDERS
 from userswarm.children.smoke_test import build_smoke_test
 from userswarm.errors import SettingsError
-from userswarm.identity import identify
-from userswarm.parent import parse_parent
-from userswarm.quantity import parse
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.commands import reap
-from userswarm.schema import load_crd, user_swarm_schema
 from userswarm.server.metrics import Metrics
-from userswarm.settings import Settings
+from userswarm.spec.identity import identify
+from userswarm.spec.parent import parse_parent
+from userswarm.spec.quantity import parse
+from userswarm.spec.schema import load_crd, user_swarm_schema
+from userswarm.spec.settings import Settings
 
 METACONTROLLER_CRDS = ROOT.parent / "shared" / "crds" / "metacontroller-crds-v1.yaml"
 

@@ -15,8 +15,8 @@ import pytest
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered, selects
 from scenes import SETTINGS, Scene
 from userswarm.children.smoke_test import build_smoke_test
-from userswarm.identity import identify
-from userswarm.parent import parse_parent
+from userswarm.spec.identity import identify
+from userswarm.spec.parent import parse_parent
 
 
 @dataclass(frozen=True, slots=True)

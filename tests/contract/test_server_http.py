@@ -379,7 +379,7 @@ def test_what_cannot_work_stops_the_start_with_one_line(words: tuple[str, ...], 
 
 def test_the_server_needs_no_kubernetes_client() -> None:
     code = (
-        "import sys; from userswarm.server.app import create_app; from userswarm.settings import Settings; "
+        "import sys; from userswarm.server.app import create_app; from userswarm.spec.settings import Settings; "
         "import userswarm.server.launch; create_app(Settings()); "
         "print([name for name in ('kubernetes', 'prometheus_client', 'requests', 'tomlkit') if name in sys.modules])"
     )

@@ -9,9 +9,9 @@ import pytest
 
 import scenes
 from scenes import Json, Scene
-from userswarm.k8s import CHILD_KINDS, CLAIM, JOB, POD, STATEFUL_SET
-from userswarm.schema import load_crd, user_swarm_schema
-from userswarm.status import CONDITION_TYPES, DEDICATED_CONDITION_TYPES
+from userswarm.compose.status import CONDITION_TYPES, DEDICATED_CONDITION_TYPES
+from userswarm.spec.schema import load_crd, user_swarm_schema
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, JOB, POD, STATEFUL_SET
 
 STATUS = load_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
 

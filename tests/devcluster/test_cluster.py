@@ -13,7 +13,7 @@ from userswarm.devcluster.faults import Trouble
 from userswarm.devcluster.metacontroller import SERVER_SIDE_APPLY
 from userswarm.devcluster.workloads.claims import ClaimTimings
 from userswarm.devcluster.workloads.kubelet import Timings
-from userswarm.manifests import manifest_path
+from userswarm.spec.manifests import manifest_path
 
 KEPT = {"Namespace", "CompositeController", "Event"}
 

@@ -10,7 +10,7 @@ from userswarm.devcluster.apiserver import ApiServer
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.crd import CustomResource
 from userswarm.errors import SchemaError
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
 
 U = ("crawbl.ai/v1alpha1", "UserSwarm", None, "a")
 

@@ -14,8 +14,8 @@ from userswarm.devcluster.cluster import Cluster, composite_controller
 from userswarm.devcluster.faults import Trouble
 from userswarm.devcluster.objects import labels_of
 from userswarm.devcluster.workloads.namespaces import CONTENTS
-from userswarm.manifests import manifest_path
 from userswarm.place import ALLOW_LABEL
+from userswarm.spec.manifests import manifest_path
 
 NAME = "ann"
 NAMESPACE = "swarm-ann"

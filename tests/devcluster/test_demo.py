@@ -19,7 +19,7 @@ from userswarm.cli import cli
 from userswarm.devcluster import demo
 from userswarm.devcluster.demo import DemoError, Story, run_demo, webhook
 from userswarm.errors import InvalidParentError
-from userswarm.manifests import manifest_path
+from userswarm.spec.manifests import manifest_path
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from devcluster.fakes import Json
-from userswarm import plan as planning
+from userswarm.compose import plan as planning
 from userswarm.devcluster.cluster import Cluster
 from userswarm.devcluster.errors import ApiError
 from userswarm.errors import InvalidParentError
-from userswarm.parent import parse_parent
-from userswarm.settings import Settings
+from userswarm.spec.parent import parse_parent
+from userswarm.spec.settings import Settings
 
 NAMESPACE = "swarm-ann"
 SETTINGS = Settings()

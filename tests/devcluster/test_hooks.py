@@ -11,7 +11,7 @@ import pytest
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.hooks import HookConnectionError, HttpHooks, InProcessHooks
 from userswarm.errors import RequestError, WrongParentError
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 
 def in_process(hook: Any) -> InProcessHooks:

@@ -9,7 +9,7 @@ import pytest
 from devcluster.fakes import NAMESPACE, claim, config_map, job, pod, refusal, secret, service
 from devcluster.tenants import Tenants, quota, resources
 from userswarm.devcluster.resources import pod_usage, written
-from userswarm.quantity import parse
+from userswarm.spec.quantity import parse
 
 
 @pytest.fixture

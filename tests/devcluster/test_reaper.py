@@ -31,7 +31,7 @@ from userswarm.reaper.commands import reap
 from userswarm.reaper.decide import Rules
 from userswarm.reaper.reap import Options
 from userswarm.reaper.report import ExitCode
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
 
 ALL = Options(rules=Rules(max_delete=parse_share("100%")))
 FINALIZER = "metacontroller.io/compositecontroller-userswarm"

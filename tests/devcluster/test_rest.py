@@ -23,8 +23,8 @@ from kubernetes import watch as kubernetes_watch
 from userswarm.devcluster.apiserver import AdmissionRequest, ApiServer
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.rest import RestServer
-from userswarm.k8s import Manifest
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"

@@ -28,9 +28,9 @@ from e2e.story import (
     versions,
     writes,
 )
-from userswarm.k8s import CHILD_KINDS as KINDS
 from userswarm.reaper import swarm as reaper
-from userswarm.schema import user_swarm_schema
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.wire.k8s import CHILD_KINDS as KINDS
 
 BASE = yaml.safe_load((MANIFESTS / "controller/compositecontroller.yaml").read_text(encoding="utf-8"))
 

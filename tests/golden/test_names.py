@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 
 import scenes
-from userswarm.identity import slug
-from userswarm.k8s import JOB
-from userswarm.plan import compute_plan
+from userswarm.compose.plan import compute_plan
+from userswarm.spec.identity import slug
+from userswarm.wire.k8s import JOB
 
 NAMES = (
     "a",

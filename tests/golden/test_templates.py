@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 import scenes
-from userswarm.k8s import STATEFUL_SET
-from userswarm.manifests import manifest_path
-from userswarm.plan import compute_plan
+from userswarm.compose.plan import compute_plan
+from userswarm.spec.manifests import manifest_path
+from userswarm.wire.k8s import STATEFUL_SET
 
 
 def _sample(name: str) -> scenes.Json:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
 
 Spec = dict[str, Any]
 

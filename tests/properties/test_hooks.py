@@ -18,10 +18,14 @@ from hypothesis import strategies as st
 import scenes
 from properties.specs import BROKEN, SPECS, Spec
 from scenes import Json, Scene
+from userswarm.compose.plan import Plan, compute_plan
 from userswarm.customize import customize
 from userswarm.errors import CannotFreezeError, InvalidParentError
 from userswarm.finalize import finalize
-from userswarm.k8s import (
+from userswarm.spec.quantity import parse
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.sync import sync
+from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
@@ -32,10 +36,6 @@ from userswarm.k8s import (
     SERVICE_ACCOUNT,
     STATEFUL_SET,
 )
-from userswarm.plan import Plan, compute_plan
-from userswarm.quantity import parse
-from userswarm.schema import user_swarm_schema
-from userswarm.sync import sync
 
 NAMES = st.sampled_from(["workspace-a", "a", "x.y", "n" * 253, "a-headless"])
 GONE = "2026-11-20T11:59:59Z"

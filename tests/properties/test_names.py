@@ -9,10 +9,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import scenes
-from userswarm.identity import Identity, identify
-from userswarm.parent import parse_parent
-from userswarm.plan import compute_plan
-from userswarm.slugs import slug
+from userswarm.compose.plan import compute_plan
+from userswarm.spec.identity import Identity, identify
+from userswarm.spec.parent import parse_parent
+from userswarm.spec.slugs import slug
 
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_1123 = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from userswarm.errors import QuantityError
-from userswarm.quantity import canonical, compare, parse
+from userswarm.spec.quantity import canonical, compare, parse
 
 NANO = Fraction(1, 10**9)
 MAX = 2**63 - 1

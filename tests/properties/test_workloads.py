@@ -18,7 +18,7 @@ from userswarm.children.immutable import immutable_difference
 from userswarm.devcluster.admission import restricted_violations
 from userswarm.devcluster.defaults import add_defaults, as_stored
 from userswarm.devcluster.merge import apply_update, set_last_applied
-from userswarm.k8s import JOB
+from userswarm.wire.k8s import JOB
 from userswarm.workloads import Surroundings, complete_workloads, pod_template
 
 Json = dict[str, Any]

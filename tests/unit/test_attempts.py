@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import scenes
+from userswarm.cli.rendering import check_user_swarm
 from userswarm.errors import InvalidParentError
-from userswarm.k8s import CHILD_KINDS
-from userswarm.rendering import check_user_swarm
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import CHILD_KINDS
 
 LOCKED = Settings(allowed_image_prefixes=("registry.example/",), default_image="registry.example/zeroclaw:1")
 

@@ -13,9 +13,9 @@ import scenes
 from scenes import Json, Scene
 from userswarm import children
 from userswarm.children.immutable import immutable_difference
-from userswarm.identity import identify
-from userswarm.k8s import CLAIM, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
-from userswarm.parent import parse_parent
+from userswarm.spec.identity import identify
+from userswarm.spec.parent import parse_parent
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
 
 FULL: Json = {
     "placement": {

@@ -16,7 +16,7 @@ import yaml
 import scenes
 from userswarm import cli
 from userswarm.cli import _Commands, main
-from userswarm.manifests import manifest_path
+from userswarm.spec.manifests import manifest_path
 
 COMMANDS = list(_Commands.where)
 

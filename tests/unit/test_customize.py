@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import scenes
-from userswarm.k8s import CLAIM, ENDPOINT_SLICE, POD, STATEFUL_SET
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import CLAIM, ENDPOINT_SLICE, POD, STATEFUL_SET
 
 
 def rules(parent: Any, settings: Settings = scenes.SETTINGS) -> Any:

@@ -12,8 +12,8 @@ import pytest
 import scenes
 from scenes import Json, Scene, condition
 from userswarm.errors import CannotFreezeError
-from userswarm.identity import template_checksum
-from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET
+from userswarm.spec.identity import template_checksum
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET
 
 NAME = "swarm-workspace-a"
 GONE = {"deletionTimestamp": "2026-11-20T11:59:59Z"}

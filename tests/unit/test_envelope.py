@@ -8,15 +8,15 @@ import pytest
 
 import scenes
 from userswarm.customize import customize
-from userswarm.envelope import (
+from userswarm.errors import RequestError, WrongParentError
+from userswarm.wire.envelope import (
     customize_response,
     finalize_response,
     parse_customize_request,
     parse_hook_request,
     sync_response,
 )
-from userswarm.errors import RequestError, WrongParentError
-from userswarm.k8s import CHILD_KINDS, JOB, STATEFUL_SET
+from userswarm.wire.k8s import CHILD_KINDS, JOB, STATEFUL_SET
 
 
 def request() -> Any:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 import scenes
-from userswarm import status, verify
+from userswarm import verify
+from userswarm.cli.explaining import ADVICE, explain
+from userswarm.cli.rendering import InputError
+from userswarm.compose import status
 from userswarm.errors import RequestError
-from userswarm.explaining import ADVICE, explain
 from userswarm.pod_trouble import REASONS
-from userswarm.rendering import InputError
 
 
 def explained(scene: scenes.Scene) -> str:

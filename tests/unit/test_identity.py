@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import scenes
-from userswarm.identity import Identity, compute_checksum, identify, owner_reference, template_checksum
-from userswarm.parent import parse_parent
-from userswarm.slugs import slug
+from userswarm.spec.identity import Identity, compute_checksum, identify, owner_reference, template_checksum
+from userswarm.spec.parent import parse_parent
+from userswarm.spec.slugs import slug
 
 HASH = "a" * 26
 

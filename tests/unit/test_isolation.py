@@ -9,11 +9,11 @@ import pytest
 
 import scenes
 from unit import test_workloads as samples
+from userswarm.compose.plan import Plan, compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.isolation import SHARED_LIMITS, SHARED_NAMESPACE, exact_amount
-from userswarm.k8s import JOB, LIMIT_RANGE, RESOURCE_QUOTA, STATEFUL_SET, Kind
-from userswarm.plan import Plan, compute_plan
-from userswarm.schema import user_swarm_schema
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.wire.k8s import JOB, LIMIT_RANGE, RESOURCE_QUOTA, STATEFUL_SET, Kind
 
 Json = dict[str, Any]
 

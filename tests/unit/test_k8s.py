@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from userswarm import manifests
-from userswarm.k8s import CHILD_KINDS, DEDICATED_KINDS, STATEFUL_SET, applied_size, read_time, written_time
+from userswarm.spec import manifests
+from userswarm.wire.k8s import CHILD_KINDS, DEDICATED_KINDS, STATEFUL_SET, applied_size, read_time, written_time
 
 
 def test_a_kind_is_grouped_as_metacontroller_groups_it() -> None:

@@ -11,9 +11,9 @@ import yaml
 
 import scenes
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.manifests import manifest_path
-from userswarm.parent import UserSwarm, parse_parent
-from userswarm.settings import Settings
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.parent import UserSwarm, parse_parent
+from userswarm.spec.settings import Settings
 
 
 def parsed(settings: Settings = scenes.SETTINGS, **spec: Any) -> UserSwarm:

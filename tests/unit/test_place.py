@@ -12,7 +12,7 @@ import pytest
 import scenes
 from scenes import LAST_APPLIED, Scene, children_of, condition
 from unit import test_workloads as samples
-from userswarm.k8s import (
+from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,
     DEDICATED_KINDS,

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import scenes
+from userswarm.compose.plan import REMEMBERED_BYTES, compute_plan
 from userswarm.errors import InvalidParentError
-from userswarm.k8s import CONFIG_MAP, STATEFUL_SET
-from userswarm.plan import REMEMBERED_BYTES, compute_plan
+from userswarm.wire.k8s import CONFIG_MAP, STATEFUL_SET
 
 
 def test_the_same_spec_is_rendered_once() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 import scenes
 from scenes import Json, condition
-from userswarm.k8s import POD, STATEFUL_SET
 from userswarm.pod_trouble import REASONS, find_pod_trouble
+from userswarm.wire.k8s import POD, STATEFUL_SET
 
 
 def waiting(reason: str, message: str = "", **more: object) -> Json:

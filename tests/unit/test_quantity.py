@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from userswarm.errors import QuantityError
-from userswarm.quantity import canonical, compare, parse, parse_non_negative
+from userswarm.spec.quantity import canonical, compare, parse, parse_non_negative
 
 PRINTED_BY_KUBERNETES = Path(__file__).parents[3] / "shared" / "quantities.tsv"
 

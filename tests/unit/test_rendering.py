@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import scenes
+from userswarm.cli.rendering import InputError, answer_request, render_children
 from userswarm.errors import RequestError
-from userswarm.manifests import manifest_path
-from userswarm.rendering import InputError, answer_request, render_children
+from userswarm.spec.manifests import manifest_path
 
 MINIMAL = """
 apiVersion: crawbl.ai/v1alpha1

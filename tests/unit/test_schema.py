@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from userswarm.errors import SchemaError
-from userswarm.schema import Schema, load_crd, user_swarm_schema
+from userswarm.spec.schema import Schema, load_crd, user_swarm_schema
 
 REQUESTS = Path(__file__).parents[3] / "shared" / "metacontroller-requests"
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
@@ -722,7 +722,7 @@ def test_crd_is_read_from_the_path_that_is_given(tmp_path: Path) -> None:
 
 def test_import_brings_no_kubernetes_client_and_no_network() -> None:
     heavy = "{'kubernetes', 'requests', 'urllib3', 'aiohttp', 'flask'}"
-    code = f"import sys, userswarm.schema; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, userswarm.spec.schema; print(sorted({heavy} & set(sys.modules)))"
 
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

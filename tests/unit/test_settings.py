@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from userswarm.errors import SettingsError
-from userswarm.settings import PREFIX, Settings
+from userswarm.spec.settings import PREFIX, Settings
 
 
 def read(**variables: str) -> Settings:

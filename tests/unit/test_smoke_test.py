@@ -9,8 +9,8 @@ import pytest
 
 import scenes
 from scenes import Json, Scene, condition
-from userswarm.k8s import JOB, POD, STATEFUL_SET, written_time
 from userswarm.smoke_test import FIRST_PAUSE, LONGEST_PAUSE
+from userswarm.wire.k8s import JOB, POD, STATEFUL_SET, written_time
 
 
 def job_of(response: Json) -> Json:

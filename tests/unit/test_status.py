@@ -10,11 +10,11 @@ import pytest
 
 import scenes
 from scenes import NOW, Json, Scene, condition
+from userswarm.compose.status import CONDITION_TYPES, MAX_MESSAGE, compute_invalid_status
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET, written_time
-from userswarm.schema import user_swarm_schema
-from userswarm.status import CONDITION_TYPES, MAX_MESSAGE, compute_invalid_status
+from userswarm.spec.schema import user_swarm_schema
 from userswarm.sync import sync
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET, written_time
 
 LATER = timedelta(seconds=300)
 

@@ -11,10 +11,10 @@ import pytest
 
 import scenes
 from scenes import Json, Scene, condition
+from userswarm.compose.teardown import TEARDOWN_STAGES
 from userswarm.errors import RequestError
-from userswarm.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
-from userswarm.schema import user_swarm_schema
-from userswarm.teardown import TEARDOWN_STAGES
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
 
 NAME = "swarm-workspace-a"
 GONE = {"deletionTimestamp": "2026-11-20T11:59:59Z"}

@@ -8,7 +8,7 @@ import pytest
 
 import scenes
 from scenes import Json, Scene, condition
-from userswarm.k8s import CLAIM, CONFIG_MAP, ENDPOINT_SLICE, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, ENDPOINT_SLICE, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
 
 GONE = {"deletionTimestamp": "2026-11-20T11:59:59Z"}
 NAME = "swarm-workspace-a"

@@ -11,8 +11,8 @@ import pytest
 
 import scenes
 from userswarm.devcluster.admission import restricted_violations
-from userswarm.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
 from userswarm.workloads import MAX_WORKLOADS_BYTES, Surroundings, Workload, complete_workloads, pod_template
 
 Json = dict[str, Any]

@@ -27,7 +27,7 @@ from userswarm.backend.transport import (
     WatchStream,
     connect,
 )
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -18,9 +18,9 @@ from userswarm.isolation import (
     check_workloads,
     is_dedicated,
 )
-from userswarm.k8s import Manifest, Observed
-from userswarm.schema import user_swarm_schema
-from userswarm.settings import Settings
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest, Observed
 
 _ANY_PLATFORM = Settings()
 """Any image and any Secret may be named: what is refused under these is refused everywhere."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 Fields = Mapping[str, Any]
 

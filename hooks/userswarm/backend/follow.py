@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 from userswarm.backend.api import UserSwarmApi, is_transient
 from userswarm.backend.errors import BackendError, ExpiredError
-from userswarm.k8s import Manifest
+from userswarm.wire.k8s import Manifest
 
 
 def follow(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.backend.naming import default_workspace_id
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 LAST_ACTIVITY = "crawbl.ai/last-activity"
 

@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 
 from userswarm.backend.errors import InvalidWorkspaceError
-from userswarm.identity import USER_LABEL
-from userswarm.slugs import slug
+from userswarm.spec.identity import USER_LABEL
+from userswarm.spec.slugs import slug
 
 SHARD_LABEL = "crawbl.ai/shard"
 

@@ -30,7 +30,7 @@ from userswarm.backend.errors import (
     UnreachableError,
 )
 from userswarm.backend.retry import Budget, RetryPolicy, is_transient
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

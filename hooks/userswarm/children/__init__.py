@@ -15,10 +15,10 @@ from userswarm.children.service import build_headless_service, build_service
 from userswarm.children.service_account import build_service_account
 from userswarm.children.smoke_test import build_smoke_test
 from userswarm.children.stateful_set import build_stateful_set
-from userswarm.identity import Identity
-from userswarm.k8s import CLAIM, CONFIG_MAP, JOB, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind, Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, JOB, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind, Manifest
 
 
 @dataclass(frozen=True, slots=True)

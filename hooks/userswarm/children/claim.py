@@ -5,11 +5,11 @@ It is a child of its own and no volumeClaimTemplate: a template is immutable, an
 
 from __future__ import annotations
 
-from userswarm import quantity
-from userswarm.identity import RELEASED_ANNOTATION, Identity
-from userswarm.k8s import Manifest, Observed
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec import quantity
+from userswarm.spec.identity import RELEASED_ANNOTATION, Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest, Observed
 
 
 def build_claim(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manifest:

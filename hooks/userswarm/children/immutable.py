@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.identity import WORKLOAD_ANNOTATION
-from userswarm.k8s import DEPLOYMENT, JOB, SERVICE, STATEFUL_SET, Manifest, Observed
+from userswarm.spec.identity import WORKLOAD_ANNOTATION
+from userswarm.wire.k8s import DEPLOYMENT, JOB, SERVICE, STATEFUL_SET, Manifest, Observed
 
 _STATEFUL_SET_FIELDS = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.identity import Identity
-from userswarm.k8s import Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest
 
 
 def restricted_pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manifest:

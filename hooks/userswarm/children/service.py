@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.identity import Identity
-from userswarm.k8s import Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest
 
 PORT_NAME = "http"
 

@@ -6,11 +6,11 @@ Its Pod is not selected by the Service, has no token, and keeps its logs: no TTL
 from __future__ import annotations
 
 from userswarm.children.pod import restricted_container, restricted_pod_spec
-from userswarm.identity import ATTEMPT_ANNOTATION, SMOKE_TEST, Identity
 from userswarm.isolation import PROBE_RESOURCES
-from userswarm.k8s import Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import ATTEMPT_ANNOTATION, SMOKE_TEST, Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest
 
 PROBE_CONTAINER = "probe"
 

@@ -10,11 +10,11 @@ from typing import Any
 from userswarm.children.pod import restricted_container, restricted_pod_spec
 from userswarm.children.service import PORT_NAME
 from userswarm.config_toml import FILE_NAME
-from userswarm.identity import CHECKSUM_ANNOTATION, Identity, compute_checksum
 from userswarm.isolation import NO_ROLE, bootstrap_resources
-from userswarm.k8s import Manifest
-from userswarm.parent import CONFIG_DIRECTORY, TMP_DIRECTORY, UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import CHECKSUM_ANNOTATION, Identity, compute_checksum
+from userswarm.spec.parent import CONFIG_DIRECTORY, TMP_DIRECTORY, UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest
 
 RUNTIME_CONTAINER = "runtime"
 BOOTSTRAP_CONTAINER = "bootstrap"

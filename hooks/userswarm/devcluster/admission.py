@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from userswarm.devcluster.errors import forbidden
 from userswarm.devcluster.objects import labels_of
-from userswarm.k8s import Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Observed
 
 PROTECTION = "kubernetes.io/pvc-protection"
 

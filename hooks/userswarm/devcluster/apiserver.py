@@ -50,7 +50,7 @@ from userswarm.devcluster.ownership import (
 from userswarm.devcluster.selectors import Selector
 from userswarm.devcluster.store import Table
 from userswarm.devcluster.validation import creation_problems, update_problems
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 _SET_BY_SERVER = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _KEPT = (*_SET_BY_SERVER, "managedFields", "resourceVersion")

@@ -37,10 +37,10 @@ from userswarm.devcluster.workloads.namespaces import ContentController
 from userswarm.devcluster.workloads.quotas import QuotaController
 from userswarm.devcluster.workloads.replica_sets import ReplicaSetController
 from userswarm.devcluster.workloads.stateful_sets import StatefulSetController
-from userswarm.k8s import Manifest, Observed
-from userswarm.manifests import manifest_path
-from userswarm.schema import load_crd
-from userswarm.settings import Settings
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.schema import load_crd
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest, Observed
 
 USER_SWARM = ("crawbl.ai/v1alpha1", "UserSwarm")
 

@@ -1,6 +1,6 @@
 """What a CustomResourceDefinition makes the API server do: prune, default, validate, run CEL rules.
 
-`userswarm.schema` reads the schema. CEL itself is not interpreted: RULES says in Python what each rule of our CRD
+`userswarm.spec.schema` reads the schema. CEL itself is not interpreted: RULES says in Python what each rule of our CRD
 means, word for word, and a rule that is not in it is refused, so neither can change without the other.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.defaults import metadata_as_stored
 from userswarm.devcluster.objects import same_json
 from userswarm.errors import SchemaError
-from userswarm.k8s import Manifest, Observed
-from userswarm.schema import Schema
+from userswarm.spec import quantity
+from userswarm.spec.schema import Schema
+from userswarm.wire.k8s import Manifest, Observed
 
 Rule = Callable[[Any, Any], bool]
 

@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.errors import bad_request
 from userswarm.errors import QuantityError
-from userswarm.k8s import Manifest, Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Manifest, Observed
 
 _MAPS = frozenset(
     {

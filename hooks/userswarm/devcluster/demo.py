@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from userswarm.cli.rendering import check_user_swarm, read_user_swarms
 from userswarm.devcluster.apiserver import WatchEvent, Write
 from userswarm.devcluster.cluster import Cluster, composite_controller
 from userswarm.devcluster.errors import ApiError
@@ -21,11 +22,10 @@ from userswarm.devcluster.hooks import HttpHooks
 from userswarm.devcluster.workloads.namespaces import CONTENTS
 from userswarm.errors import UserSwarmError
 from userswarm.isolation import DEDICATED, OPERATOR, SHARED_NAMESPACE
-from userswarm.k8s import JOB, NAMESPACE, POD, Manifest
-from userswarm.manifests import manifest_path
 from userswarm.place import ALLOW_LABEL
-from userswarm.rendering import check_user_swarm, read_user_swarms
-from userswarm.settings import PREFIX, Settings
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.settings import PREFIX, Settings
+from userswarm.wire.k8s import JOB, NAMESPACE, POD, Manifest
 
 ACTOR = "metacontroller"
 START_SECONDS = 20

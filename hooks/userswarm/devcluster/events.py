@@ -7,7 +7,7 @@ import hashlib
 
 from userswarm.devcluster.apiserver import ApiServer
 from userswarm.devcluster.errors import ApiError
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 
 def record_event(api: ApiServer, about: Observed, kind: str, reason: str, message: str, *, source: str) -> None:

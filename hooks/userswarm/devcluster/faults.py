@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from userswarm.devcluster.objects import qualified_name
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 
 class Trouble(enum.Enum):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.objects import is_deleting, key_of, owners_of, uid_of
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 ACTOR = "garbage-collector"
 NAMESPACE_ACTOR = "namespace-controller"

@@ -18,7 +18,7 @@ import orjson
 
 from userswarm.devcluster.clock import Clock
 from userswarm.errors import RequestError, UserSwarmError, WrongParentError
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 Hook = Callable[[Mapping[str, Any], Settings, datetime], Mapping[str, Any]]
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from userswarm.devcluster.defaults import quality
 from userswarm.devcluster.errors import forbidden
 from userswarm.devcluster.resources import containers_of, pod_usage, written
-from userswarm.k8s import Manifest, Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Manifest, Observed
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
 

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from userswarm.devcluster.objects import copy_json
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 

@@ -46,7 +46,7 @@ from userswarm.devcluster.objects import (
 )
 from userswarm.devcluster.related import RULE_FIELDS, RelatedIndex, RelatedRule, SyncError, parse_rule
 from userswarm.devcluster.selectors import EVERYTHING, Selector, from_labels, from_object
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 DYNAMIC_APPLY = "dynamic-apply"
 SERVER_SIDE_APPLY = "server-side-apply"

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from userswarm.k8s import Manifest, Observed, OwnerReference
+from userswarm.wire.k8s import Manifest, Observed, OwnerReference
 
 Key = tuple[str, str]
 """An object's namespace ("" for cluster-scoped ones) and name."""

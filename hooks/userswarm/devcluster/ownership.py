@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.devcluster.objects import copy_json, same_json
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 Path = tuple[str, ...]
 Lists = Mapping[str, tuple[str, ...]]

@@ -9,9 +9,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.metadata import label_problems
-from userswarm.k8s import Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Observed
 
 _RBAC = "rbac.authorization.k8s.io"
 _MEASURED = frozenset(

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 
-from userswarm import quantity
 from userswarm.devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.errors import forbidden
 from userswarm.devcluster.kinds import Kind
 from userswarm.devcluster.resources import containers_of, pod_usage, written
-from userswarm.k8s import Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Observed
 
 _COUNTED = {
     "Pod": "pods",

@@ -12,7 +12,7 @@ from userswarm.devcluster.kinds import Kind
 from userswarm.devcluster.objects import Key, labels_of
 from userswarm.devcluster.selectors import EVERYTHING, Selector, from_object
 from userswarm.errors import UserSwarmError
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 RULE_FIELDS = frozenset({"apiVersion", "resource", "namespace", "names", "labelSelector", "namespaceSelector"})
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from userswarm import quantity
-from userswarm.k8s import Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Observed
 
 
 def containers_of(spec: Observed) -> list[dict[str, Any]]:

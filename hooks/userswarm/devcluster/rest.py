@@ -33,7 +33,7 @@ from userswarm.devcluster.kinds import Kind
 from userswarm.devcluster.objects import labels_of
 from userswarm.devcluster.rest_faults import Fault, Faults
 from userswarm.devcluster.selectors import Selector
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 _SNAPSHOTS = 64
 """How many lists may be read page by page at once; the oldest expire."""

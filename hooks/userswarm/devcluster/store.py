@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 
 from userswarm.devcluster.objects import Key, controller_of, key_of, labels_of
 from userswarm.devcluster.selectors import Selector
-from userswarm.k8s import Manifest
+from userswarm.wire.k8s import Manifest
 
 
 class Table:

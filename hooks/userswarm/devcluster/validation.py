@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from userswarm import quantity
 from userswarm.devcluster.metadata import label_problems, name_problem
 from userswarm.devcluster.objects import same_json
 from userswarm.devcluster.policies import policy_problems
 from userswarm.devcluster.selectors import from_object
-from userswarm.k8s import Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Observed
 
 _CONTENT_LIMIT = 1024 * 1024
 

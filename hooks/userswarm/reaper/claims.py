@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from userswarm.identity import NAME_ANNOTATION, RELEASED_ANNOTATION, SWARM_LABEL
 from userswarm.reaper.swarm import MalformedError, mapping, text, timestamp
+from userswarm.spec.identity import NAME_ANNOTATION, RELEASED_ANNOTATION, SWARM_LABEL
 
 SELECTOR = SWARM_LABEL
 """Has the label, whatever its value."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from userswarm.backend.api import USER_SWARMS, UserSwarmApi
 from userswarm.backend.errors import BackendError, ConfigurationError, ConflictError, ExpiredError, UnreachableError
 from userswarm.errors import UserSwarmError
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 PAGE = 500
 LIST_ATTEMPTS = 3

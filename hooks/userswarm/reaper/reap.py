@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from userswarm.k8s import Observed
 from userswarm.reaper.amounts import format_duration
 from userswarm.reaper.claims import SELECTOR, find_retained
 from userswarm.reaper.cluster import Cluster, ClusterError, Deletion
@@ -20,6 +19,7 @@ from userswarm.reaper.decide import Decision, Plan, Rules, Verdict, decide
 from userswarm.reaper.owners import Owners, OwnersError, OwnerSource, read_owners
 from userswarm.reaper.progress import Progress
 from userswarm.reaper.report import ExitCode, Outcome, Report
+from userswarm.wire.k8s import Observed
 
 UNREACHABLE_IN_A_ROW = 3
 """So many deletes that reach no API server end the run: the next would not either, and each takes its retries."""

@@ -18,7 +18,7 @@ from userswarm.server.auth import Tokens
 from userswarm.server.calls import Clock, Hook, HookCalls
 from userswarm.server.errors import Refused, error_body
 from userswarm.server.logs import Journal, UnknownFields
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -138,6 +138,6 @@ def _load_hooks() -> dict[str, Hook]:
 
 
 def _load_unknown_fields() -> UnknownFields:
-    from userswarm.schema import user_swarm_schema
+    from userswarm.spec.schema import user_swarm_schema
 
     return user_swarm_schema().unknown_fields

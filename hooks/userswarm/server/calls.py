@@ -21,7 +21,7 @@ from userswarm.server.changes import compute_change
 from userswarm.server.errors import STATUS_LINES, Headers, Refused, error_body
 from userswarm.server.limits import WAITING, Slots, check_declared_length, parse_body, read_body
 from userswarm.server.logs import Journal
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -7,7 +7,7 @@ import os
 import click
 
 from userswarm.errors import UserSwarmError
-from userswarm.settings import PREFIX, Settings
+from userswarm.spec.settings import PREFIX, Settings
 
 _OVERRIDES = (
     ("bind", "ADDRESS:PORT", "Where Metacontroller calls."),

@@ -26,7 +26,7 @@ from userswarm.server.balance import Balance
 from userswarm.server.logs import configure_logging, make_formatter
 from userswarm.server.tls import CertificateFiles
 from userswarm.server.worker import BufferingWorker
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer

@@ -22,9 +22,9 @@ from typing import IO, Any
 import orjson
 
 from userswarm.errors import Problem
-from userswarm.k8s import Observed
 from userswarm.server.changes import Change
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Observed
 
 logger = logging.getLogger("userswarm.server")
 

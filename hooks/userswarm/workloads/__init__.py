@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from userswarm import quantity
 from userswarm.errors import Problem
-from userswarm.k8s import (
+from userswarm.spec import quantity
+from userswarm.spec.settings import Settings
+from userswarm.spec.slugs import SWARM_PREFIX
+from userswarm.wire.k8s import (
     CONFIG_MAP,
     CRON_JOB,
     DEPLOYMENT,
@@ -27,8 +29,6 @@ from userswarm.k8s import (
     applied_size,
     too_large,
 )
-from userswarm.settings import Settings
-from userswarm.slugs import SWARM_PREFIX
 from userswarm.workloads.fields import READERS
 
 WORKLOAD_KINDS: tuple[Kind, ...] = (DEPLOYMENT, SERVICE, CONFIG_MAP, JOB, CRON_JOB)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from userswarm import quantity
-from userswarm.k8s import CRON_JOB, DEPLOYMENT, Manifest
+from userswarm.spec import quantity
+from userswarm.wire.k8s import CRON_JOB, DEPLOYMENT, Manifest
 
 SIDES = ("requests", "limits")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from userswarm.k8s import CONFIG_MAP, CRON_JOB, DEPLOYMENT, JOB, SERVICE
+from userswarm.wire.k8s import CONFIG_MAP, CRON_JOB, DEPLOYMENT, JOB, SERVICE
 from userswarm.workloads.shapes import (
     Reader,
     amount,

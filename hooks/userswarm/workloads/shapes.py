@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from userswarm import quantity
 from userswarm.errors import Problem, QuantityError
+from userswarm.spec import quantity
 
 Reader = Callable[[Any, str, list[Problem]], Any]
 """Reads a value at a path; the third argument takes the problems."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from unit.backend.world import API_VERSION, make_api
 from userswarm.backend.fields import extract, is_unchanged, owned_fields
-from userswarm.k8s import Manifest
-from userswarm.schema import user_swarm_schema
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.wire.k8s import Manifest
 
 US = "userswarm-backend"
 NAME = "workspace-a"

@@ -17,8 +17,8 @@ from userswarm.devcluster.apiserver import ApiServer
 from userswarm.devcluster.clock import Clock
 from userswarm.devcluster.rest import RestServer
 from userswarm.devcluster.rest_faults import Fault
-from userswarm.k8s import Manifest
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"

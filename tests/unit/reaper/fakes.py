@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from userswarm.k8s import Observed
 from userswarm.reaper.cluster import Deletion
 from userswarm.reaper.owners import Owners
 from userswarm.reaper.progress import Progress
 from userswarm.reaper.reap import Clock, Options, reap
 from userswarm.reaper.report import ExitCode, Report
+from userswarm.wire.k8s import Observed
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from unit.reaper.fakes import NOW, FakeCluster, FakeSource, FakeTime, make_swarm, run, stamp
-from userswarm.k8s import Observed
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.cluster import ClusterError, Deletion
 from userswarm.reaper.decide import Rules
 from userswarm.reaper.owners import PAUSE, OwnersError
 from userswarm.reaper.reap import Options
 from userswarm.reaper.report import ExitCode
+from userswarm.wire.k8s import Observed
 
 ALIVE = {"w8": "u8", "w9": "u9"}
 MANY = Options(rules=Rules(max_delete=parse_share("100%")))

@@ -17,13 +17,13 @@ from flask import Flask
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from userswarm.k8s import CHILD_KINDS
 from userswarm.server.app import EXTENSION, create_app
 from userswarm.server.balance import Balance
 from userswarm.server.calls import Hook
 from userswarm.server.launch import gunicorn_options
 from userswarm.server.worker import BufferingWorker
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import CHILD_KINDS
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 CAPTURED = Path(__file__).parents[3].parent / "shared" / "metacontroller-requests"

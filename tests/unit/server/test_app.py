@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from unit.server.serving import NOW, hook_request, make_app, quiet_hook, quiet_response
 from userswarm.errors import CannotFreezeError, RequestError, SettingsError, WrongParentError
 from userswarm.server.app import EXTENSION, create_app, utc_now
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 BODY = orjson.dumps(hook_request())
 JSON = "application/json"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from unit.server.serving import CAPTURED, NOW, first_request, running
 from unit.server.test_worker import CALL, exchange
 from userswarm.server.app import EXTENSION, create_app
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 # The same examples each time: a chance find belongs to whoever runs more of them, not to the next commit.
 BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -13,7 +13,7 @@ from userswarm.errors import SettingsError
 from userswarm.server import launch
 from userswarm.server.commands import serve
 from userswarm.server.launch import check_exposure, gunicorn_options, is_loopback, memory_dir, split_bind
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 
 from unit.server.serving import hook_request
 from userswarm.errors import Problem
-from userswarm.k8s import Observed
 from userswarm.server import logs
 from userswarm.server.changes import Change, compute_change
 from userswarm.server.logs import FIELDS, Journal, RequestIds, configure_logging, make_formatter, redact
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Observed
 
 ENVIRON = {"HTTP_X_REQUEST_ID": "r-1", "REMOTE_ADDR": "10.0.0.1"}
 PARENT = hook_request()["parent"]

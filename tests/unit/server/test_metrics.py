@@ -18,7 +18,7 @@ from unit.server.serving import NOW, hook_request, make_app, quiet_response
 from userswarm.errors import RequestError
 from userswarm.server.changes import compute_change
 from userswarm.server.metrics import Metrics, make_metrics_server
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:

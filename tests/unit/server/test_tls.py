@@ -18,7 +18,7 @@ from unit.server.test_auth import Time
 from unit.server.test_worker import BODY, CALL, exchange
 from userswarm.errors import SettingsError
 from userswarm.server.tls import CertificateFiles
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from unit.server.serving import (
 from userswarm.server.balance import Balance
 from userswarm.server.errors import Refused
 from userswarm.server.worker import BufferingWorker, _Chunks
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 BODY = orjson.dumps(hook_request())
 CALL = post("/sync", BODY)

@@ -13,9 +13,11 @@ from userswarm.children.dedicated.limits import build_limits
 from userswarm.children.dedicated.namespace import build_namespace
 from userswarm.children.dedicated.network import build_network_policies
 from userswarm.children.dedicated.workloads import build_workloads
-from userswarm.identity import Identity
 from userswarm.isolation import Isolation
-from userswarm.k8s import (
+from userswarm.spec.identity import Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import (
     CRON_JOB,
     DEPLOYMENT,
     LIMIT_RANGE,
@@ -27,8 +29,6 @@ from userswarm.k8s import (
     Kind,
     Manifest,
 )
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from userswarm.identity import Identity
 from userswarm.isolation import NO_ROLE, Isolation, Member
-from userswarm.k8s import Manifest
-from userswarm.slugs import digest
+from userswarm.spec.identity import Identity
+from userswarm.spec.slugs import digest
+from userswarm.wire.k8s import Manifest
 
 _RBAC = "rbac.authorization.k8s.io"
 

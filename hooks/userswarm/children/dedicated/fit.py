@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from userswarm import quantity
 from userswarm.errors import Problem
 from userswarm.isolation import FIELD_OF_HARD, Isolation, exact_amount
-from userswarm.k8s import (
+from userswarm.spec import quantity
+from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from userswarm.identity import Identity
 from userswarm.isolation import Isolation
-from userswarm.k8s import Manifest
+from userswarm.spec.identity import Identity
+from userswarm.wire.k8s import Manifest
 
 
 def build_limits(isolation: Isolation, identity: Identity) -> list[Manifest]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from userswarm.identity import Identity
-from userswarm.k8s import Manifest
+from userswarm.spec.identity import Identity
+from userswarm.wire.k8s import Manifest
 
 POD_SECURITY_VERSION = "v1.36"
 """Pinned: a cluster upgrade shall not change what is admitted. An older cluster takes its own latest."""

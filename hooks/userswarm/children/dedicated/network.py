@@ -10,11 +10,11 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from userswarm.identity import COMPONENT_LABEL, RUNTIME, SMOKE_TEST, SWARM_LABEL, Identity
 from userswarm.isolation import NO_ROLE, Isolation
-from userswarm.k8s import Manifest
-from userswarm.parent import UserSwarm
-from userswarm.settings import Settings
+from userswarm.spec.identity import COMPONENT_LABEL, RUNTIME, SMOKE_TEST, SWARM_LABEL, Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import Manifest
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 
-from userswarm.identity import COMPONENT_LABEL, SWARM_LABEL, WORKLOAD, WORKLOAD_ANNOTATION, Identity
 from userswarm.isolation import Isolation
-from userswarm.k8s import SERVICE, Manifest
-from userswarm.parent import UserSwarm
+from userswarm.spec.identity import COMPONENT_LABEL, SWARM_LABEL, WORKLOAD, WORKLOAD_ANNOTATION, Identity
+from userswarm.spec.parent import UserSwarm
+from userswarm.wire.k8s import SERVICE, Manifest
 from userswarm.workloads import Workload, pod_template
 
 _TENANTS_OWN = "app.kubernetes.io/name"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from userswarm import quantity
 from userswarm.devcluster.admission import PROTECTION, StorageClass
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.faults import Faults, Trouble
 from userswarm.devcluster.objects import Key, copy_json, is_deleting, key_of, same_json, set_condition
 from userswarm.devcluster.workloads.containers import claims_of
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.spec import quantity
+from userswarm.wire.k8s import Manifest, Observed
 
 _BOUND = {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
 _PROVISIONER = "csi.example.com"

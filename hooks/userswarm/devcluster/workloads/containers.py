@@ -7,7 +7,7 @@ from typing import Any
 
 from userswarm.devcluster.apiserver import ApiServer
 from userswarm.devcluster.objects import key_of, set_condition
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 
 def waiting(reason: str, message: str = "") -> Manifest:

@@ -25,7 +25,7 @@ from userswarm.devcluster.objects import (
     uid_of,
 )
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

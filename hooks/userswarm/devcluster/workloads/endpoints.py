@@ -9,7 +9,7 @@ from userswarm.devcluster.objects import condition, controller_reference, is_del
 from userswarm.devcluster.related import RelatedIndex, RelatedRule
 from userswarm.devcluster.selectors import from_labels
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 SLICES = ("discovery.k8s.io/v1", "EndpointSlice")
 SERVICE_NAME = "kubernetes.io/service-name"

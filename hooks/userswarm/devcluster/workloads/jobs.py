@@ -24,7 +24,7 @@ from userswarm.devcluster.objects import (
 )
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
 from userswarm.devcluster.workloads.stateful_sets import is_ready
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 

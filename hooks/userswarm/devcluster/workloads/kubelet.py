@@ -29,7 +29,7 @@ from userswarm.devcluster.workloads.containers import (
     termination_message,
     waiting,
 )
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 ACTOR = "kubelet"
 SCHEDULER = "default-scheduler"

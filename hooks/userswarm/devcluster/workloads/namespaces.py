@@ -5,7 +5,7 @@ from __future__ import annotations
 from userswarm.devcluster.apiserver import ApiServer, WatchEvent
 from userswarm.devcluster.objects import is_deleting
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----\n(the dev cluster has none)\n-----END CERTIFICATE-----\n"
 

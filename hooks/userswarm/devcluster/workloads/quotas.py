@@ -7,7 +7,7 @@ from userswarm.devcluster.objects import key_of, same_json
 from userswarm.devcluster.quotas import namespace_usage
 from userswarm.devcluster.resources import written
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 
 class QuotaController(Reconciler):

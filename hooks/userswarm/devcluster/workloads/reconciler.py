@@ -11,7 +11,7 @@ from userswarm.devcluster.clock import Timer
 from userswarm.devcluster.errors import ApiError
 from userswarm.devcluster.events import record_event
 from userswarm.devcluster.objects import Key
-from userswarm.k8s import Observed
+from userswarm.wire.k8s import Observed
 
 ACTOR = "kube-controller-manager"
 

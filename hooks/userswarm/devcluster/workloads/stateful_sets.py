@@ -23,7 +23,7 @@ from userswarm.devcluster.objects import (
     uid_of,
 )
 from userswarm.devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.k8s import Manifest, Observed
+from userswarm.wire.k8s import Manifest, Observed
 
 REVISION_LABEL = "controller-revision-hash"
 

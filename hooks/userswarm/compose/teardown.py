@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from userswarm.children.claim import release
-from userswarm.freeze import LAST_APPLIED_ANNOTATION, last_applied
-from userswarm.identity import owner_reference
-from userswarm.k8s import (
+from userswarm.spec.identity import owner_reference
+from userswarm.wire.freeze import LAST_APPLIED_ANNOTATION, last_applied
+from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,
     CRON_JOB,
@@ -33,7 +33,7 @@ from userswarm.k8s import (
     Manifest,
     Observed,
 )
-from userswarm.observe import Observation
+from userswarm.wire.observe import Observation
 
 TEARDOWN_STAGES: tuple[tuple[Kind, ...], ...] = (
     (STATEFUL_SET, JOB, DEPLOYMENT, CRON_JOB),

@@ -19,11 +19,11 @@ from userswarm.children.dedicated import build_dedicated
 from userswarm.children.dedicated.fit import find_misfits
 from userswarm.children.smoke_test import build_smoke_test, endpoint
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.identity import Identity, compute_series, identify, template_checksum
 from userswarm.isolation import Isolation
-from userswarm.k8s import CONFIG_MAP, MAX_APPLIED_BYTES, STATEFUL_SET, Manifest, Observed, applied_size, too_large
-from userswarm.parent import RETRY_ANNOTATION, UserSwarm, parse_parent
-from userswarm.settings import MEBIBYTE, Settings
+from userswarm.spec.identity import Identity, compute_series, identify, template_checksum
+from userswarm.spec.parent import RETRY_ANNOTATION, UserSwarm, parse_parent
+from userswarm.spec.settings import MEBIBYTE, Settings
+from userswarm.wire.k8s import CONFIG_MAP, MAX_APPLIED_BYTES, STATEFUL_SET, Manifest, Observed, applied_size, too_large
 
 REMEMBERED_BYTES = 6 * MEBIBYTE
 """About 450 plans of usual swarms, or a few of swarms with large files. It is meant for the swarms that are coming up,

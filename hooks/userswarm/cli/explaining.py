@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from userswarm.envelope import HookRequest, parse_hook_request
+from userswarm.cli.rendering import InputError, check_user_swarm, read_user_swarms
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
-from userswarm.k8s import Manifest, Observed, read_time
-from userswarm.rendering import InputError, check_user_swarm, read_user_swarms
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 from userswarm.sync import sync
+from userswarm.wire.envelope import HookRequest, parse_hook_request
+from userswarm.wire.k8s import Manifest, Observed, read_time
 
 ADVICE = {
     "ChildMissing": "kubectl describe uswarm {name}: its events say what Metacontroller was refused; see its log too",

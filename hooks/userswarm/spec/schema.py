@@ -23,8 +23,8 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from userswarm.errors import Problem, SchemaError
-from userswarm.k8s import Manifest, Observed
-from userswarm.manifests import manifest_path
+from userswarm.spec.manifests import manifest_path
+from userswarm.wire.k8s import Manifest, Observed
 
 CRD_FILE: Final = "crd/userswarms.crawbl.ai.yaml"
 

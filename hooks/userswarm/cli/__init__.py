@@ -64,8 +64,8 @@ def render(file: Path, is_request: bool) -> None:
 
     Exit codes: 0 printed, 1 the input is not valid (every problem on standard error, nothing printed), 2 usage.
     """
-    from userswarm import rendering
-    from userswarm.settings import Settings
+    from userswarm.cli import rendering
+    from userswarm.spec.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     text = _read(file)
@@ -87,8 +87,8 @@ def explain(file: Path, is_request: bool) -> None:
 
     Exit codes: 0 explained, 1 the input cannot be read, 2 usage.
     """
-    from userswarm import explaining
-    from userswarm.settings import Settings
+    from userswarm.cli import explaining
+    from userswarm.spec.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     text = _read(file)
@@ -98,7 +98,7 @@ def explain(file: Path, is_request: bool) -> None:
 @click.command()
 def crd() -> None:
     """Print the CustomResourceDefinition, to be piped into `kubectl apply --server-side -f -`."""
-    from userswarm.manifests import manifest_path
+    from userswarm.spec.manifests import manifest_path
 
     click.echo(manifest_path("crd/userswarms.crawbl.ai.yaml").read_text(encoding="utf-8"), nl=False)
 

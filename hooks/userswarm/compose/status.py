@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
+from userswarm.compose.plan import Plan
 from userswarm.errors import InvalidParentError
-from userswarm.k8s import STATEFUL_SET, Condition, Observed, read_time, written_time
-from userswarm.observe import Observation
-from userswarm.plan import Plan
 from userswarm.pod_trouble import REASONS as POD_TROUBLE
 from userswarm.smoke_test import RUNNING, Trial
 from userswarm.verify import CHILD_MISSING, CLAIM_PENDING, NAME_CONFLICT, TERMINATING, Verdict
+from userswarm.wire.k8s import STATEFUL_SET, Condition, Observed, read_time, written_time
+from userswarm.wire.observe import Observation
 
 SUSPENDED = "Suspended"
 INVALID_SPEC = "InvalidSpec"

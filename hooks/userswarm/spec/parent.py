@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from userswarm import quantity
 from userswarm.config_toml import FILE_NAME, find_toml_problem, render_config
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.isolation import (
@@ -25,10 +24,11 @@ from userswarm.isolation import (
     is_dedicated,
     runtime_limits,
 )
-from userswarm.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
-from userswarm.schema import user_swarm_schema
-from userswarm.settings import Settings
-from userswarm.slugs import SWARM_PREFIX, swarm_name
+from userswarm.spec import quantity
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.settings import Settings
+from userswarm.spec.slugs import SWARM_PREFIX, swarm_name
+from userswarm.wire.k8s import MAX_APPLIED_BYTES, Manifest, Observed, applied_size, too_large
 
 NAME_PREFIX = "workspace-"
 RETRY_ANNOTATION = "crawbl.ai/retry-verification"

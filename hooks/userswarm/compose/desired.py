@@ -11,9 +11,24 @@ from datetime import datetime
 
 from userswarm.children.claim import clamp_claim
 from userswarm.children.immutable import immutable_difference
-from userswarm.freeze import freeze_child, last_applied
-from userswarm.identity import Identity
-from userswarm.k8s import (
+from userswarm.compose.plan import Plan
+from userswarm.compose.status import Findings
+from userswarm.place import verify_namespace, verify_walls, verify_workloads
+from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
+from userswarm.spec.identity import Identity
+from userswarm.verify import (
+    CLAIM_CLAMPED,
+    KIND_NOT_MANAGED,
+    NAME_CONFLICT,
+    ROLLOUT_IN_PROGRESS,
+    Verdict,
+    find_claim_conflict,
+    verify_claim,
+    verify_services,
+    verify_workload,
+)
+from userswarm.wire.freeze import freeze_child, last_applied
+from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
@@ -29,22 +44,7 @@ from userswarm.k8s import (
     Manifest,
     Observed,
 )
-from userswarm.observe import Observation
-from userswarm.place import verify_namespace, verify_walls, verify_workloads
-from userswarm.plan import Plan
-from userswarm.smoke_test import Trial, judge_attempts, judge_recorded
-from userswarm.status import Findings
-from userswarm.verify import (
-    CLAIM_CLAMPED,
-    KIND_NOT_MANAGED,
-    NAME_CONFLICT,
-    ROLLOUT_IN_PROGRESS,
-    Verdict,
-    find_claim_conflict,
-    verify_claim,
-    verify_services,
-    verify_workload,
-)
+from userswarm.wire.observe import Observation
 
 _KNOWN_GROUPS = frozenset(kind.group for kind in (*CHILD_KINDS, *DEDICATED_KINDS))
 

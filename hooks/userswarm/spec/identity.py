@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from userswarm.k8s import Manifest, ObjectMeta, Observed, OwnerReference
-from userswarm.parent import UserSwarm
-from userswarm.slugs import digest, slug, swarm_name
+from userswarm.spec.parent import UserSwarm
+from userswarm.spec.slugs import digest, slug, swarm_name
+from userswarm.wire.k8s import Manifest, ObjectMeta, Observed, OwnerReference
 
 SWARM_LABEL = "crawbl.ai/swarm"
 USER_LABEL = "crawbl.ai/user"

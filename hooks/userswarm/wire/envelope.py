@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import RequestError, WrongParentError
-from userswarm.k8s import CHILD_KINDS, DEDICATED_KINDS, Manifest, Observed
+from userswarm.wire.k8s import CHILD_KINDS, DEDICATED_KINDS, Manifest, Observed
 
 API_GROUP = "crawbl.ai"
 PARENT_KIND = "UserSwarm"

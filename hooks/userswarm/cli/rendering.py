@@ -10,16 +10,16 @@ from typing import Any
 import orjson
 import yaml
 
+from userswarm.compose.plan import compute_plan
 from userswarm.customize import customize
-from userswarm.envelope import parse_customize_request
 from userswarm.errors import InvalidParentError, Problem, RequestError, UserSwarmError
 from userswarm.finalize import finalize
-from userswarm.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, NAMESPACE, POD, Manifest
 from userswarm.place import ALLOW_LABEL
-from userswarm.plan import compute_plan
-from userswarm.schema import user_swarm_schema
-from userswarm.settings import Settings
+from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.settings import Settings
 from userswarm.sync import sync
+from userswarm.wire.envelope import parse_customize_request
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, NAMESPACE, POD, Manifest
 
 _OBJECT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 

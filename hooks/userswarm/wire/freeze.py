@@ -9,8 +9,8 @@ from __future__ import annotations
 import orjson
 
 from userswarm.errors import CannotFreezeError
-from userswarm.k8s import Kind, Manifest, Observed
-from userswarm.observe import Observation
+from userswarm.wire.k8s import Kind, Manifest, Observed
+from userswarm.wire.observe import Observation
 
 LAST_APPLIED_ANNOTATION = "metacontroller.k8s.io/last-applied-configuration"
 

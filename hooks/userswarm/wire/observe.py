@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from userswarm.envelope import Groups, HookRequest
-from userswarm.k8s import Kind, Observed
+from userswarm.wire.envelope import Groups, HookRequest
+from userswarm.wire.k8s import Kind, Observed
 
 
 @dataclass(frozen=True, slots=True)
