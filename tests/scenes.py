@@ -11,28 +11,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from userswarm.customize import customize
 from userswarm.finalize import finalize
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
-from userswarm.wire.k8s import (
-    CHILD_KINDS,
-    CLAIM,
-    DEDICATED_KINDS,
-    ENDPOINT_SLICE,
-    JOB,
-    NAMESPACE,
-    POD,
-    SERVICE,
-    STATEFUL_SET,
-    Kind,
-)
+from userswarm.wire.k8s import CLAIM, DEDICATED_KINDS, NAMESPACE, POD, RUNTIME_KINDS, SERVICE, STATEFUL_SET, Kind
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings()
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 NAME = "workspace-a"
-RELATED_KINDS = (POD, ENDPOINT_SLICE, CLAIM)
+HEALTHY = {"status": 200, "body": '{"status": "ok"}'}
 
 Json = dict[str, Any]
 
@@ -62,16 +50,16 @@ class Scene:
         spec = self.parent["spec"]
         placement = spec.get("placement") if isinstance(spec, dict) else None
         dedicated = isinstance(placement, dict) and placement.get("isolation") == "Dedicated"
-        kinds = (*CHILD_KINDS, *(DEDICATED_KINDS if dedicated else ()))
+        kinds = (*RUNTIME_KINDS, *(DEDICATED_KINDS if dedicated else ()))
         self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in kinds}
-        self.related: dict[str, dict[str, Json]] = {kind.group: {} for kind in RELATED_KINDS}
+        self.related: dict[str, dict[str, Json]] = {}
+        self.unavailable: dict[str, str] = {}
+        self.http: Json | None = None
         self.resources = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in kinds]
         self.finalizing = False
         self.now = NOW
-        if dedicated:
-            self.related[NAMESPACE.group] = {}
-            if placement.get("namespaceMode") == "operator":
-                self.relate(lent_namespace(placement["runtimeNamespace"]))
+        if dedicated and placement.get("namespaceMode") == "operator":
+            self.relate(lent_namespace(placement["runtimeNamespace"]))
 
     def request(self) -> Json:
         return copy.deepcopy(
@@ -81,6 +69,8 @@ class Scene:
                 "children": self.children,
                 "related": self.related,
                 "finalizing": self.finalizing,
+                **({"unavailable": self.unavailable} if self.unavailable else {}),
+                **({"http": self.http} if self.http is not None else {}),
             }
         )
 
@@ -121,9 +111,13 @@ class Scene:
         self.children[group][_key(metadata)] = stored
         if stored["kind"] == NAMESPACE.kind:
             stored["status"] = {"phase": "Active"}
-        if stored["kind"] in (CLAIM.kind, NAMESPACE.kind):
-            self.relate(stored)
         return stored
+
+    def look_up(self, *kinds: Kind) -> Scene:
+        """Let objects of these kinds be read, with nothing found but what is related already."""
+        for kind in kinds:
+            self.related.setdefault(kind.group, {})
+        return self
 
     def relate(self, stored: Json) -> Json:
         metadata = stored["metadata"]
@@ -140,8 +134,6 @@ class Scene:
     def drop(self, kind: Kind, name: str | None = None) -> None:
         metadata = self.child(kind, name)["metadata"]
         del self.children[kind.group][_key(metadata)]
-        if kind in (CLAIM, NAMESPACE):
-            self.related.get(kind.group, {}).clear()
 
     @property
     def pod(self) -> Json:
@@ -178,23 +170,24 @@ def lent_namespace(name: str) -> Json:
 def created(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
     """Return a swarm whose children were just created; nothing runs yet."""
     scene = Scene(parent, settings)
-    # The second time everything that a namespace of its own had to be there for.
-    for _ in range(1 + (NAMESPACE.group in scene.children)):
+    # First what has to be there for the rest: a namespace, its walls, the claim.
+    for _ in range(3 + (NAMESPACE.group in scene.children)):
         response = scene.sync()
         scene.apply(response)
         scene.adopt_status(response)
+    scene.child(STATEFUL_SET)
     return scene
 
 
 def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
-    """Return a swarm whose Pod is ready behind its Service; the smoke test has not run."""
+    """Return a swarm whose Pod is ready; its Service has not been asked."""
     scene = created(parent, settings)
     claim = scene.child(CLAIM)
     size = claim["spec"]["resources"]["requests"]["storage"]
     claim["status"] = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
     claim["spec"] |= {"storageClassName": claim["spec"].get("storageClassName", "standard"), "volumeName": "pv-1"}
     stateful_set = scene.child(STATEFUL_SET)
-    name, namespace = stateful_set["metadata"]["name"], stateful_set["metadata"]["namespace"]
+    name = stateful_set["metadata"]["name"]
     stateful_set["status"] = {
         "observedGeneration": 1,
         "replicas": 1,
@@ -204,107 +197,44 @@ def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
         "currentRevision": f"{name}-5d9c7",
         "updateRevision": f"{name}-5d9c7",
     }
-    pod = scene.relate(
+    return scene
+
+
+def pod_of(scene: Scene) -> Json:
+    """Let the Pod of a created swarm be read, and return it."""
+    template = scene.child(STATEFUL_SET)["spec"]["template"]
+    metadata = scene.child(STATEFUL_SET)["metadata"]
+    return scene.relate(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": f"{name}-0",
-                "namespace": namespace,
+                "name": f"{metadata['name']}-0",
+                "namespace": metadata["namespace"],
                 "uid": "uid-pod-1",
-                "labels": dict(stateful_set["spec"]["template"]["metadata"]["labels"]),
-                "ownerReferences": [{"kind": "StatefulSet", "name": name, "uid": stateful_set["metadata"]["uid"]}],
+                "labels": dict(template["metadata"]["labels"]),
+                "ownerReferences": [{"kind": "StatefulSet", "name": metadata["name"], "uid": metadata["uid"]}],
             },
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
         }
     )
-    scene.relate(
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": f"{name}-abcde",
-                "namespace": namespace,
-                "labels": {"kubernetes.io/service-name": name},
-            },
-            "endpoints": [
-                {
-                    "addresses": ["10.0.0.1"],
-                    "conditions": {"ready": True},
-                    "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
-                }
-            ],
-        }
-    )
-    return scene
-
-
-def under_test(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
-    """Return a ready swarm whose smoke test runs."""
-    scene = ready(parent, settings)
-    _step(scene)
-    return scene
 
 
 def verified(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
-    """Return a settled swarm: verified, its smoke test recorded and gone."""
-    scene = under_test(parent, settings)
-    pass_smoke_test(scene)
-    _step(scene)
-    _step(scene)
-    assert scene.parent["status"]["verified"] is True
+    """Return a settled swarm: its runtime has answered."""
+    scene = ready(parent, settings)
+    scene.http = HEALTHY
+    response = step(scene)
+    scene.http = None
+    assert response["status"]["verified"] is True
     return scene
 
 
-def _step(scene: Scene) -> None:
-    """Take over an answer's status, and the Jobs it adds or drops; all other children are settled."""
+def step(scene: Scene) -> Json:
+    """Sync, let Metacontroller write the status, and return the answer."""
     response = scene.sync()
     scene.adopt_status(response)
-    wanted = {child["metadata"]["name"] for child in response["children"] if child["kind"] == JOB.kind}
-    for job in list(scene.children[JOB.group].values()):
-        if job["metadata"]["name"] not in wanted:
-            scene.drop(JOB, job["metadata"]["name"])
-    for child in response["children"]:
-        if child["kind"] == JOB.kind and not any(
-            job["metadata"]["name"] == child["metadata"]["name"] for job in scene.children[JOB.group].values()
-        ):
-            scene.add_child(child)
-
-
-def step(scene: Scene) -> Json:
-    """Sync, take the answer over as `_step` does, and return it."""
-    response = scene.sync()
-    _step(scene)
     return response
-
-
-def smoke_test_of(scene: Scene) -> Json:
-    """Return the Job of the attempt that runs; a tenant's own Jobs are none."""
-    names = [each["metadata"]["name"] for each in scene.children[JOB.group].values()]
-    return scene.child(JOB, next(name for name in names if name.startswith("verify-")))
-
-
-def pass_smoke_test(scene: Scene, at: str = "2026-11-20T11:59:30Z") -> None:
-    smoke_test_of(scene)["status"] = {
-        "succeeded": 1,
-        "completionTime": at,
-        "conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at}],
-    }
-
-
-def fail_smoke_test(scene: Scene, at: str = "2026-11-20T11:59:30Z", message: str = "Job has reached its limit") -> None:
-    smoke_test_of(scene)["status"] = {
-        "failed": 1,
-        "conditions": [
-            {
-                "type": "Failed",
-                "status": "True",
-                "reason": "BackoffLimitExceeded",
-                "message": message,
-                "lastTransitionTime": at,
-            }
-        ],
-    }
 
 
 def condition(response: Json, kind: str) -> Json:
@@ -318,7 +248,3 @@ def children_of(response: Json, kind: Kind) -> list[Json]:
 
 def main_service(scene: Scene) -> Json:
     return scene.child(SERVICE, scene.parent["status"]["serviceName"])
-
-
-def customized(scene: Scene) -> Json:
-    return customize({"parent": copy.deepcopy(scene.parent)}, scene.settings, scene.now)

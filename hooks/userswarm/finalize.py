@@ -23,9 +23,11 @@ def finalize(request: Mapping[str, Any], settings: Settings, now: datetime) -> d
     """
     call = parse_hook_request(request)
     try:
-        standing = compute_plan(call.parent, settings).standing_children()
+        standing = compute_plan(call.parent, settings).children()
     except InvalidParentError:
         standing = []
     teardown = compute_teardown(call.parent, observe(call), standing)
     status = compute_deleting_status(call.parent, teardown.message, now)
-    return finalize_response(status, teardown.children, None, finalized=teardown.finalized)
+    return finalize_response(
+        status, teardown.children, teardown.resync_after, teardown.needs, finalized=teardown.finalized
+    )

@@ -7,18 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from userswarm.compose.desired import compute_desired
+from userswarm.compose.needs import compute_needs
 from userswarm.compose.plan import compute_plan
 from userswarm.compose.status import carry_status, compute_invalid_status, compute_status, is_taken_down_elsewhere
 from userswarm.errors import InvalidParentError
-from userswarm.place import check_place
+from userswarm.parts.shape import Sight
 from userswarm.spec.settings import Settings
+from userswarm.wire.conditions import read_conditions
 from userswarm.wire.envelope import parse_hook_request, sync_response
 from userswarm.wire.freeze import freeze
 from userswarm.wire.observe import observe
 
 
 def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
-    """Return the status and the desired children of the UserSwarm that a request is about.
+    """Return the status and the desired children of the UserSwarm that a request is about, and what else it needs.
 
     `now` is an aware time; it only dates transitions and decides what is overdue. A UserSwarm that cannot be built
     keeps its children as they are, and so does one that another controller still takes down. Raises RequestError and
@@ -30,9 +32,11 @@ def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[
         return sync_response(carry_status(call.parent), freeze(observation), None)
     try:
         plan = compute_plan(call.parent, settings)
-        check_place(plan.swarm, plan.identity, observation, call.managed)
     except InvalidParentError as error:
         return sync_response(compute_invalid_status(call.parent, error, now), freeze(observation), None)
-    desired = compute_desired(plan, call.parent, observation, call.managed, now)
-    assessment = compute_status(call.parent, plan, desired.findings, observation, now)
-    return sync_response(assessment.status, desired.children, assessment.resync_after)
+    before = call.parent.get("status") or {}
+    sight = Sight(observation, before, read_conditions(before), now, call.http)
+    desired = compute_desired(plan, sight, call.managed)
+    assessment = compute_status(call.parent, plan.swarm, desired.findings, now)
+    needs = compute_needs(plan.swarm, desired.findings)
+    return sync_response(assessment.status, desired.children, assessment.resync_after, needs)

@@ -69,7 +69,7 @@ def _parts(sample: Sample, seconds: float) -> dict[str, Cost]:
         "read the envelope": lambda _: parse_hook_request(request),
         "observe": lambda _: observe(call),
         "plan, remembered": lambda _: compute_plan(call.parent, SETTINGS),
-        "standing children": lambda _: plan.standing_children(),
+        "standing children": lambda _: plan.children(),
         "verify": verify,
         "desired (with both above)": lambda _: compute_desired(
             plan, call.parent, observation, call.managed, sample.now

@@ -117,7 +117,7 @@ def children_of(spec: Json, *, fit: bool) -> list[Json]:
     else:
         with patch.object(planning, "find_misfits", return_value=iter(())):
             plan = planning._compute_plan(swarm, SETTINGS)
-    return [*plan.standing_children(), plan.smoke_test(1)]
+    return [*plan.children(), plan.smoke_test(1)]
 
 
 def fits(spec: Json) -> bool:

@@ -39,7 +39,7 @@ def test_no_name_or_label_value_ever_changes(golden: Callable[[str, str, str], N
     names = {}
     for name in NAMES:
         plan = compute_plan(scenes.user_swarm(name), scenes.SETTINGS)
-        children = [(child["kind"], child["metadata"]["name"]) for child in plan.standing_children()]
+        children = [(child["kind"], child["metadata"]["name"]) for child in plan.children()]
         names[name] = {
             "slug": plan.identity.slug,
             "pod": plan.identity.pod,

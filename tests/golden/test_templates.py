@@ -48,7 +48,7 @@ SPECS = {
 @pytest.mark.parametrize("name", SPECS)
 def test_a_release_leaves_every_stateful_set_as_it_was(name: str, golden: Callable[[str, str, str], None]) -> None:
     plan = compute_plan(SPECS[name](), scenes.SETTINGS)
-    stateful_set = next(child for child in plan.standing_children() if child["kind"] == STATEFUL_SET.kind)
+    stateful_set = next(child for child in plan.children() if child["kind"] == STATEFUL_SET.kind)
     golden(
         f"stateful_set/{name}.yaml",
         yaml.safe_dump(stateful_set, sort_keys=False, width=120),

@@ -60,7 +60,7 @@ def identity(name: str, user: str = "user-1") -> Identity:
 @example("1", " ")
 def test_names_and_labels_are_always_valid(name: str, user: str) -> None:
     plan = compute_plan(scenes.user_swarm(name, userId=user), scenes.SETTINGS)
-    for child in (*plan.standing_children(), plan.smoke_test(20)):
+    for child in (*plan.children(), plan.smoke_test(20)):
         made = child["metadata"]["name"]
         assert DNS_1035.fullmatch(made), made
         if child["kind"] == "StatefulSet":

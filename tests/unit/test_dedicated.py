@@ -77,7 +77,7 @@ def sample() -> Json:
 def children(parent: Json, settings: Settings = scenes.SETTINGS) -> list[Json]:
     """Return all children that there can be at once."""
     made = compute_plan(parent, settings)
-    return [*made.standing_children(), made.smoke_test(1)]
+    return [*made.children(), made.smoke_test(1)]
 
 
 def of_kind(made: list[Json], kind: Any) -> dict[str, Json]:
@@ -447,7 +447,7 @@ def test_the_sample_shows_every_kind_of_wall_and_runs_the_resources_that_it_says
 def test_render_shows_what_will_stand_once_the_namespace_does(placement: Json) -> None:
     text = render_children(yaml.safe_dump(swarm(placement)), "x.yaml", scenes.SETTINGS, scenes.NOW)
     shown = [(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(text)]
-    standing = compute_plan(swarm(placement), scenes.SETTINGS).standing_children()
+    standing = compute_plan(swarm(placement), scenes.SETTINGS).children()
     assert shown == [(each["kind"], each["metadata"]["name"]) for each in standing]
     assert (NAMESPACE.kind in {kind for kind, _ in shown}) is (placement is MANAGED)
 

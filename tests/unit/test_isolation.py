@@ -27,7 +27,7 @@ def plan(placement: Json | None = None, **spec: Any) -> Plan:
 
 
 def built(kind: Kind, made: Plan) -> Json:
-    children = made.standing_children() if kind is not JOB else [made.smoke_test(1)]
+    children = made.children() if kind is not JOB else [made.smoke_test(1)]
     (child,) = (each for each in children if each["kind"] == kind.kind)
     return child
 
@@ -302,11 +302,11 @@ def test_a_suspended_swarm_has_to_fit_when_it_is_resumed() -> None:
 
 def test_an_operators_namespace_has_no_limits_of_ours_unless_they_are_asked_for() -> None:
     made = plan(LENT)
-    assert not {RESOURCE_QUOTA.kind, LIMIT_RANGE.kind} & {each["kind"] for each in made.standing_children()}
+    assert not {RESOURCE_QUOTA.kind, LIMIT_RANGE.kind} & {each["kind"] for each in made.children()}
     assert containers(made)["runtime"]["limits"] == SHARED_LIMITS
     for asked in ({"quota": {"memory": "1Gi"}}, {"limitRange": {"max": {"cpu": 1}}}):
         made = plan(LENT, **asked)
-        assert {RESOURCE_QUOTA.kind, LIMIT_RANGE.kind} <= {each["kind"] for each in made.standing_children()}
+        assert {RESOURCE_QUOTA.kind, LIMIT_RANGE.kind} <= {each["kind"] for each in made.children()}
         assert containers(made)["runtime"]["limits"]["memory"] == "256Mi"
     assert "spec.quota.pods" in problems(LENT, quota={"pods": 1})
 

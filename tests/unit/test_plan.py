@@ -79,11 +79,11 @@ def test_generation_labels_other_annotations_and_status_make_no_other_plan() -> 
 
 def test_a_plan_gives_out_fresh_children_every_time() -> None:
     plan = compute_plan(scenes.user_swarm(), scenes.SETTINGS)
-    first = plan.standing_children()
+    first = plan.children()
     first[0]["metadata"]["labels"].clear()
     first.pop()
 
-    second = plan.standing_children()
+    second = plan.children()
     assert len(second) == len(first) + 1
     assert second[0]["metadata"]["labels"]
 
@@ -126,7 +126,7 @@ def test_a_child_too_large_for_the_annotation_that_copies_it_is_refused(
 
 def test_the_checksum_is_the_one_in_the_template() -> None:
     plan = compute_plan(scenes.user_swarm(), scenes.SETTINGS)
-    stateful_set = next(child for child in plan.standing_children() if child["kind"] == STATEFUL_SET.kind)
+    stateful_set = next(child for child in plan.children() if child["kind"] == STATEFUL_SET.kind)
 
     assert stateful_set["spec"]["template"]["metadata"]["annotations"] == {"crawbl.ai/checksum": plan.checksum}
 

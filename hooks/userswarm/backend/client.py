@@ -38,8 +38,8 @@ from userswarm.backend.follow import follow
 from userswarm.backend.model import LAST_ACTIVITY, Endpoint, Swarm, parse_swarm
 from userswarm.backend.naming import swarm_labels, swarm_name, user_selector
 from userswarm.errors import Problem
-from userswarm.isolation import DEDICATED
 from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.swarm import DEDICATED
 from userswarm.wire.k8s import Manifest, Observed
 
 if TYPE_CHECKING:

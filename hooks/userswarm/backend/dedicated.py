@@ -6,20 +6,14 @@ Judged here is only what no setting of a platform's operator decides; the rest i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from userswarm.errors import Problem
-from userswarm.isolation import (
-    check_limits,
-    check_members,
-    check_namespace,
-    check_shared,
-    check_workloads,
-    is_dedicated,
-)
+from userswarm.parts.dedicated.isolation import ISOLATION_CHECKS
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings
+from userswarm.spec.swarm import Asked
 from userswarm.wire.k8s import Manifest, Observed
 
 _ANY_PLATFORM = Settings()
@@ -50,14 +44,5 @@ def find_dedicated_problems(desired: Observed) -> list[Problem]:
         # An earlier call, or somebody else, may have said it.
         return []
     spec: Manifest = user_swarm_schema().with_defaults(desired)["spec"]
-    return list(_problems(spec, desired["metadata"]["name"]))
-
-
-def _problems(spec: Manifest, name: str) -> Iterator[Problem]:
-    if not is_dedicated(spec):
-        yield from check_shared(spec)
-        return
-    yield from check_namespace(spec, name)
-    yield from check_limits(spec)
-    yield from check_members(spec)
-    yield from check_workloads(spec, name, _ANY_PLATFORM)
+    asked = Asked(desired["metadata"]["name"], spec, _ANY_PLATFORM)
+    return [problem for check in ISOLATION_CHECKS for problem in check.find(asked)]

@@ -25,7 +25,6 @@ class _Commands(click.Group):
         "demo": "userswarm.devcluster.commands",
         "reap": "userswarm.reaper.commands",
         "bootstrap": "userswarm.runtime.commands",
-        "probe": "userswarm.runtime.commands",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -44,7 +43,7 @@ def cli() -> None:
     """Give every user a private, isolated agent runtime on Kubernetes.
 
     `serve` answers Metacontroller; `render`, `explain` and `crd` are for people; `demo` shows the whole story on an
-    embedded cluster; `reap` removes UserSwarms without a live owner; `bootstrap` and `probe` run inside Pods.
+    embedded cluster; `reap` removes UserSwarms without a live owner; `bootstrap` runs inside Pods.
     """
 
 
@@ -52,13 +51,12 @@ def cli() -> None:
 @click.argument("file", type=click.Path(allow_dash=True, path_type=Path), metavar="FILE|-")
 @click.option("--request", "is_request", is_flag=True, help="FILE is a hook request: print the whole answer as JSON.")
 def render(file: Path, is_request: bool) -> None:
-    """Print the children that a first sync of a UserSwarm returns, as YAML documents.
+    """Print all children of a UserSwarm, as YAML documents.
 
     FILE holds one UserSwarm, or several as YAML documents; - reads standard input. Fields that the CRD does not know
     are refused here, for they would be dropped silently by the cluster.
 
-    With --request, FILE is the JSON that Metacontroller sends: to sync, to finalize where it says "finalizing", or
-    to customize where it lists no children.
+    With --request, FILE is the JSON that Metacontroller sends: to sync, or to finalize where it says "finalizing".
 
     The settings come from USERSWARM_* in the environment, as for `serve`.
 
@@ -73,7 +71,7 @@ def render(file: Path, is_request: bool) -> None:
         answer = rendering.answer_request(text, str(file), settings, datetime.now(UTC))
         click.echo(answer, nl=False)
     else:
-        click.echo(rendering.render_children(text, str(file), settings, datetime.now(UTC)), nl=False)
+        click.echo(rendering.render_children(text, str(file), settings), nl=False)
 
 
 @click.command()

@@ -11,15 +11,13 @@ import orjson
 import yaml
 
 from userswarm.compose.plan import compute_plan
-from userswarm.customize import customize
 from userswarm.errors import InvalidParentError, Problem, RequestError, UserSwarmError
 from userswarm.finalize import finalize
-from userswarm.place import ALLOW_LABEL
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
-from userswarm.wire.envelope import parse_customize_request
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, DEDICATED_KINDS, ENDPOINT_SLICE, NAMESPACE, POD, Manifest
+from userswarm.wire.envelope import parse_parent
+from userswarm.wire.k8s import Manifest
 
 _OBJECT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 
@@ -38,8 +36,8 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def render_children(text: str, source: str, settings: Settings, now: datetime) -> str:
-    """Return the children of the UserSwarms in a text, as YAML documents in the order in which they are applied.
+def render_children(text: str, source: str, settings: Settings) -> str:
+    """Return all children of the UserSwarms in a text, whatever of them has to wait, as YAML documents.
 
     `source` names the text in errors. Raises InputError with every problem of every UserSwarm.
     """
@@ -48,7 +46,7 @@ def render_children(text: str, source: str, settings: Settings, now: datetime) -
     for parent in read_user_swarms(text, source):
         try:
             check_user_swarm(parent, settings)
-            children.extend(sync(first_request(parent, settings), settings, now)["children"])
+            children.extend(compute_plan(parent, settings).children())
         except InvalidParentError as error:
             problems.extend(f"{source}: UserSwarm {error.name!r}: {problem}" for problem in error.problems)
     if problems:
@@ -65,7 +63,7 @@ def answer_request(text: str, source: str, settings: Settings, now: datetime) ->
         raise InputError(f"{source}: not JSON: {error}") from error
     if not isinstance(request, dict):
         raise InputError(f"{source}: not a hook request: must be a JSON object")
-    hook = customize if "children" not in request else finalize if request.get("finalizing") else sync
+    hook = finalize if request.get("finalizing") else sync
     return orjson.dumps(hook(request, settings, now), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
@@ -90,7 +88,7 @@ def _read_user_swarm(document: Any, where: str) -> Manifest:
     try:
         # YAML says more than JSON: binaries, sets, .nan, keys that are no texts.
         parent: Manifest = orjson.loads(json.dumps(document, allow_nan=False))
-        parse_customize_request({"parent": parent})
+        parse_parent({"parent": parent})
     except RequestError as error:
         raise InputError(f"{where}: {str(error).removeprefix('parent.')}") from error
     except (TypeError, ValueError) as error:
@@ -110,23 +108,3 @@ def check_user_swarm(parent: Manifest, settings: Settings) -> None:
         problems.extend(error.problems)
     if problems:
         raise InvalidParentError(parent["metadata"]["name"], sorted(problems, key=lambda problem: problem.path))
-
-
-def first_request(parent: Manifest, settings: Settings) -> dict[str, Any]:
-    """Return the request that Metacontroller sends when nothing of a UserSwarm exists yet, but for its namespace."""
-    rules = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)]
-    request: dict[str, Any] = {
-        "controller": {"spec": {"childResources": rules}},
-        "parent": parent,
-        "children": {kind.group: {} for kind in (*CHILD_KINDS, *DEDICATED_KINDS)},
-        "related": {kind.group: {} for kind in (POD, ENDPOINT_SLICE, CLAIM, NAMESPACE)},
-        "finalizing": False,
-    }
-    plan = compute_plan(parent, settings)
-    if plan.isolation is not None:
-        # As one that we have made, or that its operator lends: all else waits for it.
-        name = plan.identity.namespace
-        metadata = {"name": name, "labels": {ALLOW_LABEL: "true"}}
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata, "status": {"phase": "Active"}}
-        request["children" if plan.isolation.managed else "related"][NAMESPACE.group][name] = namespace
-    return request

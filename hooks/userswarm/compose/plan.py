@@ -14,15 +14,12 @@ from typing import Any
 
 import orjson
 
-from userswarm.children import STANDING_BUILDERS
-from userswarm.children.dedicated import build_dedicated
-from userswarm.children.dedicated.fit import find_misfits
-from userswarm.children.smoke_test import build_smoke_test, endpoint
 from userswarm.errors import InvalidParentError, Problem
-from userswarm.isolation import Isolation
-from userswarm.spec.identity import Identity, compute_series, identify, template_checksum
-from userswarm.spec.parent import RETRY_ANNOTATION, UserSwarm, parse_parent
+from userswarm.parts import PARTS
+from userswarm.parts.shape import Part
+from userswarm.spec.parent import parse_parent
 from userswarm.spec.settings import MEBIBYTE, Settings
+from userswarm.spec.swarm import RETRY_ANNOTATION, Swarm
 from userswarm.wire.k8s import CONFIG_MAP, MAX_APPLIED_BYTES, STATEFUL_SET, Manifest, Observed, applied_size, too_large
 
 REMEMBERED_BYTES = 6 * MEBIBYTE
@@ -32,37 +29,27 @@ each asked for twenty times in a row; where all of ten thousand are resynced, ea
 _BESIDE_TEXTS = 4096
 """Bytes that a plan takes besides its spec and its children: names, and the objects that hold them."""
 
+_CHECKS = tuple(check for part in PARTS for check in part.checks)
+
 _FIELD_OF_KIND = {CONFIG_MAP.kind: "spec.config", STATEFUL_SET.kind: "spec.runtime"}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A valid UserSwarm with all that is built from it.
+    """A valid UserSwarm with all that is built from it: the parts it has, each with its configuration."""
 
-    `checksum` is that of a verified runtime; `series` is what all attempts of the smoke test for it share.
-    """
+    swarm: Swarm
+    parts: tuple[tuple[Part, Any], ...]
+    _built: bytes
 
-    swarm: UserSwarm
-    identity: Identity
-    settings: Settings
-    endpoint: str
-    checksum: str
-    series: str
-    _standing: bytes
-
-    @property
-    def isolation(self) -> Isolation | None:
-        """What a Dedicated swarm has besides a runtime, None for a Shared one."""
-        return self.swarm.isolation
-
-    def standing_children(self) -> list[Manifest]:
-        """Return all children but the smoke test, in the order of BUILDERS, fresh at every call."""
-        children: list[Manifest] = orjson.loads(self._standing)
+    def built(self) -> list[list[Manifest]]:
+        """Return the children of each part, in the order of `parts`, fresh at every call."""
+        children: list[list[Manifest]] = orjson.loads(self._built)
         return children
 
-    def smoke_test(self, attempt: int) -> Manifest:
-        """Return the smoke test's Job of one attempt."""
-        return build_smoke_test(self.swarm, self.identity, self.settings, self.series, attempt)
+    def children(self) -> list[Manifest]:
+        """Return all children, whatever of them has to wait, fresh at every call."""
+        return [child for children in self.built() for child in children]
 
 
 def compute_plan(parent: Observed, settings: Settings) -> Plan:
@@ -106,7 +93,7 @@ class _Remembered:
                 return known[0]
         plan = _plan(*key)
         # The spec is there twice: as a part of the key, and as what was read of it.
-        size = _BESIDE_TEXTS + 2 * len(key[4]) + (len(plan._standing) if isinstance(plan, Plan) else 0)
+        size = _BESIDE_TEXTS + 2 * len(key[4]) + (len(plan._built) if isinstance(plan, Plan) else 0)
         with self._lock:
             self._forget(key)
             self._known[key] = plan, size
@@ -129,37 +116,29 @@ def _plan(
     metadata: dict[str, Any] = {"name": name, "uid": uid, "annotations": {RETRY_ANNOTATION: retry}}
     parent = {"apiVersion": api_version, "kind": "UserSwarm", "metadata": metadata, "spec": orjson.loads(spec)}
     try:
-        return _compute_plan(parse_parent(parent, settings), settings)
+        return _compute_plan(parse_parent(parent, settings, _CHECKS))
     except InvalidParentError as error:
         return error.with_traceback(None)  # its frames hold all that was read of the spec
 
 
-def _compute_plan(swarm: UserSwarm, settings: Settings) -> Plan:
-    identity = identify(swarm)
-    children = [builder.build(swarm, identity, settings) for builder in STANDING_BUILDERS]
-    if swarm.isolation is not None:
-        children = [*build_dedicated(swarm, swarm.isolation, identity, settings), *children]
+def _compute_plan(swarm: Swarm) -> Plan:
+    configs: dict[Any, Any] = {}
+    for part in PARTS:
+        # Parts of one room read the same once.
+        if part.read not in configs:
+            configs[part.read] = part.read(swarm)
+    parts = tuple((part, configs[part.read]) for part in PARTS if configs[part.read] is not None)
+    built = [part.build(config, swarm) for part, config in parts]
+    children = [child for each in built for child in each]
     problems = [
         Problem(_FIELD_OF_KIND.get(child["kind"], "spec"), too_large(f"the {child['kind']}'s fields are", size))
         for child in children
         if (size := applied_size(child)) > MAX_APPLIED_BYTES
     ]
-    # What a Job is made of: it is immutable, so whatever changes in it must change its name.
-    job = build_smoke_test(swarm, identity, settings)
-    if swarm.isolation is not None:
-        problems += find_misfits(swarm.isolation, [*children, job])
+    problems += [problem for part, config in parts for problem in part.misfits(config, children)]
     if problems:
-        raise InvalidParentError(swarm.name, problems)
-    checksum = next(template_checksum(child) for child in children if child["kind"] == STATEFUL_SET.kind)
-    return Plan(
-        swarm=swarm,
-        identity=identity,
-        settings=settings,
-        endpoint=endpoint(swarm, identity),
-        checksum=checksum,
-        series=compute_series(checksum, swarm.retry, job["spec"]),
-        _standing=_dump(children),
-    )
+        raise InvalidParentError(swarm.asked.name, problems)
+    return Plan(swarm, parts, _dump(built))
 
 
 def _dump(value: Any) -> bytes:

@@ -1,86 +1,56 @@
 """Phase, conditions and `verified`, from observation only.
 
-Metacontroller replaces the whole status by what a hook returns, and its own write calls the hook again. So every
-field is written every time, nothing counts or tells the time, and a time once written is carried over.
+Metacontroller replaces the whole status by what a hook returns. So every field is written every time, nothing counts
+or tells the time, and a time once written is carried over. A status costs a write and wakes whoever watches: what is
+merely on its way is told once, and again only after a while; trouble and endings are told at once.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any
 
-from userswarm.compose.plan import Plan
+from userswarm.compose.desired import Finding
 from userswarm.errors import InvalidParentError
-from userswarm.pod_trouble import REASONS as POD_TROUBLE
-from userswarm.smoke_test import RUNNING, Trial
-from userswarm.verify import CHILD_MISSING, CLAIM_PENDING, NAME_CONFLICT, TERMINATING, Verdict
-from userswarm.wire.k8s import STATEFUL_SET, Condition, Observed, read_time, written_time
-from userswarm.wire.observe import Observation
+from userswarm.parts import PARTS
+from userswarm.parts.shape import TERMINATING, Verdict
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.conditions import Condition, read_conditions, write_condition
+from userswarm.wire.k8s import Observed, read_time, written_time
 
-SUSPENDED = "Suspended"
 INVALID_SPEC = "InvalidSpec"
+DELETING = "Deleting"
 
 CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
+"""Of every swarm."""
 
 DEDICATED_CONDITION_TYPES = ("NamespaceReady", "WorkloadsReady")
 """Of a Dedicated swarm only, and the second only where it has workloads of the tenant's own."""
 
-_LAST_STAGE = "SmokeTest"
+FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
+
+QUIET = 30.0
+"""Seconds in which a swarm that is on its way is not told about again."""
+
+FIRST_LOOK = 15.0
+"""Seconds after which a stage that lasts is looked at though nothing that is watched has changed; then after twice as
+long each time."""
+
+RAREST_LOOK = 300.0
+
+_ON_THE_WAY = ("Pending", "Progressing", "Verifying")
+
+_ORDER = ("SpecValid", "NamespaceReady", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
+
+_CARRIED = ("verifiedGeneration", *(field for part in PARTS for field in part.reports))
 
 _SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
 
-_CARRIED_TEXTS = ("verifiedChecksum", "verifiedAt", "runtimeNamespace", "serviceName", "endpoint", "image", "claimName")
-_CARRIED_COUNTS = ("verifiedGeneration", "readyReplicas")
-
-DELETING = "Deleting"
-
-FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
-
-ASK_AGAIN = 60
-"""Seconds until a child is asked for again that does not come about: an object of somebody else has its name, say, and
-no watch tells when the name is free."""
-
-MAX_MESSAGE = 32_768
-"""What metav1.Condition allows."""
-
 Status = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The verdicts on a valid swarm; `suspended` tells whether it is asked to be, and `stopped` whether it then is."""
-
-    storage: Verdict
-    workload: Verdict
-    services: Verdict
-    trial: Trial
-    suspended: bool
-    stopped: bool
-    namespace: Verdict | None = None
-    workloads: Verdict | None = None
-
-    def stages(self) -> list[tuple[str, Verdict]]:
-        """Return what a swarm needs, in order; a Dedicated one needs its namespace first."""
-        first = [("Namespace", self.namespace)] if self.namespace is not None else []
-        return [*first, ("Storage", self.storage), ("Workload", self.workload), ("Service", self.services)]
-
-    def lacks_a_child(self) -> bool:
-        """Tell whether a child is asked for and not there."""
-        verdicts = (self.namespace, self.storage, self.workload, self.services, self.workloads)
-        return any(each is not None and each.reason in (CHILD_MISSING, NAME_CONFLICT) for each in verdicts)
-
-    def blocking(self) -> tuple[str, Verdict] | None:
-        """Return the stage that is not reached, and what blocks it; None where all are."""
-        found = next(((stage, verdict) for stage, verdict in self.stages() if not verdict.ok), None)
-        if found == ("Storage", self.storage) and self.storage.reason == CLAIM_PENDING:
-            # A claim may wait for its Pod's node: then the Pod's trouble is the cause.
-            return ("Workload", self.workload) if self.workload.reason in POD_TROUBLE else found
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,84 +61,42 @@ class Assessment:
     resync_after: int | None
 
 
-def compute_status(
-    parent: Observed, plan: Plan, findings: Findings, observation: Observation, now: datetime
-) -> Assessment:
+def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], now: datetime) -> Assessment:
     """Return the status of a swarm that can be built."""
     metadata, old = parent["metadata"], _old_status(parent)
     generation = metadata.get("generation") or 0
-    deleting = "deletionTimestamp" in metadata
-    blocking = findings.blocking()
-    verified = _verified(findings, blocking, deleting=deleting)
-    verdicts = {
-        "SpecValid": _SPEC_VALID,
-        **{f"{stage}Ready": verdict for stage, verdict in findings.stages()},
-        "Verified": verified,
-        "Ready": verified,
-    }
-    if findings.workloads is not None:
-        verdicts["WorkloadsReady"] = findings.workloads
-    before = _old_conditions(old)
+    blocking = _find_blocking(findings)
+    verified = _judge_whole(findings, blocking, deleting="deletionTimestamp" in metadata)
+    verdicts = _by_condition(findings) | {"Verified": verified, "Ready": verified}
+    before = read_conditions(old)
     conditions = _conditions(verdicts, before, generation, now)
-    stage = _stage(findings, blocking)
-    if stage == _LAST_STAGE:
-        restarted = _tested_since(findings.trial, old, before.get("Verified"), generation, now)
-        begun = restarted if findings.trial.asked else ""
-    elif stage:
-        restarted = _restarted(stage, conditions, old, generation, now)
-        begun = max(restarted, _begun(stage, conditions))
-    else:
-        restarted = begun = ""
-    deadline = _deadline(begun, plan.settings.progress_deadline)
-    overdue = deadline is not None and deadline <= now
+
+    stage = "" if blocking is None or verified.phase else blocking.part.condition
+    begun = read_time(_begun(stage, conditions, old, generation, now)) if stage else None
+    deadline = swarm.settings.progress_deadline
+    overdue = begun is not None and begun + timedelta(seconds=deadline) <= now
     if overdue:
-        message = f"no progress for {plan.settings.progress_deadline} s at stage {stage}: {verified.message}"
-        if stage == _LAST_STAGE:
-            message += "; it is asked for, and not there"
-        verdicts["Ready"] = Verdict(False, verified.reason, message)
+        told = f"no progress for {deadline} s at stage {stage}: {verified.message}"
+        verdicts["Ready"] = Verdict(False, verified.reason, told)
         conditions = _conditions(verdicts, before, generation, now)
 
     status = _carried(old)
-    status.update(_addresses(plan))
-    if findings.trial.passed_at is not None:
-        status["verifiedChecksum"] = plan.checksum
-        status["verifiedAt"] = findings.trial.passed_at
+    for finding in findings:
+        status.update(finding.part.report(finding.config, swarm, finding.sight))
     if verified.ok:
         status["verifiedGeneration"] = generation
-    stateful_set = observation.child(STATEFUL_SET, plan.identity.namespace, plan.identity.name)
-    status["readyReplicas"] = (stateful_set or {}).get("status", {}).get("readyReplicas", 0)
-    failed = overdue or findings.trial.failed_for_good
-    status["phase"] = _phase(findings, blocking, observation, deleting=deleting, failed=failed)
+    status["phase"] = verified.phase or ("Failed" if overdue else _phase(findings, blocking))
     status["verified"] = verified.ok
     status["observedGeneration"] = generation
     if stage:
         status["stage"] = stage
-    if restarted:
-        status["stageSince"] = restarted
+        if begun is not None and written_time(begun) != _last_change(stage, conditions):
+            status["stageSince"] = written_time(begun)
     status["conditions"] = conditions
-    return Assessment(status, _next_look(findings, blocking, deadline, now))
-
-
-def _next_look(
-    findings: Findings, blocking: tuple[str, Verdict] | None, deadline: datetime | None, now: datetime
-) -> int | None:
-    """Return after how many seconds something may be due that no watch tells, None for never."""
-    waits = [findings.trial.due_in] if blocking is None and findings.trial.due_in is not None else []
-    if deadline is not None and deadline > now:
-        waits.append((deadline - now).total_seconds())
-    elif not waits and (findings.lacks_a_child() or (deadline is not None and findings.trial.asked)):
-        waits.append(ASK_AGAIN)
-    # Whole seconds: what is decided by times of whole seconds is not due any earlier.
-    return math.ceil(min(waits)) if waits else None
-
-
-def _verified(findings: Findings, blocking: tuple[str, Verdict] | None, *, deleting: bool) -> Verdict:
-    """Return whether user traffic may be sent to the swarm, and the first thing that speaks against it."""
-    if deleting:
-        return Verdict(False, TERMINATING, "the UserSwarm is being deleted")
-    if findings.suspended:
-        return Verdict(False, SUSPENDED, "spec.suspend is true")
-    return blocking[1] if blocking is not None else findings.trial.verdict
+    status = {field: value for field, value in status.items() if value is not None}
+    if _is_not_worth_a_write(status, verified, old, before, now):
+        status = copy.deepcopy(dict(old))
+    return Assessment(status, _next_look(verified, begun, deadline, now))
 
 
 def compute_invalid_status(parent: Observed, error: InvalidParentError, now: datetime) -> Status:
@@ -203,103 +131,118 @@ def carry_status(parent: Observed) -> Status:
     return copy.deepcopy(dict(_old_status(parent)))
 
 
+def _find_blocking(findings: Sequence[Finding]) -> Finding | None:
+    """Return what a swarm waits for: the first trouble, else the first part that is not there yet; None for nothing.
+
+    A claim may wait for its Pod's node: then the Pod's trouble is the cause, though it comes later.
+    """
+    waiting = [each for each in findings if each.part.decides and each.verdict is not None and not each.verdict.ok]
+    if waiting and waiting[0].verdict is not None and waiting[0].verdict.phase:
+        return waiting[0]
+    trouble = (each for each in waiting if each.verdict is not None and each.verdict.trouble)
+    return next(trouble, waiting[0] if waiting else None)
+
+
+def _judge_whole(findings: Sequence[Finding], blocking: Finding | None, *, deleting: bool) -> Verdict:
+    """Return whether user traffic may be sent to the swarm, and the first thing that speaks against it."""
+    if deleting:
+        return Verdict(False, TERMINATING, "the UserSwarm is being deleted", phase=DELETING)
+    if blocking is not None and blocking.verdict is not None:
+        return blocking.verdict
+    passed = [each.verdict for each in findings if each.part.condition == "Verified" and each.verdict is not None]
+    return passed[-1]
+
+
+def _by_condition(findings: Sequence[Finding]) -> dict[str, Verdict]:
+    """Return the verdict of each condition: the first that is not well, else the last that anybody gave."""
+    verdicts: dict[str, Verdict] = {"SpecValid": _SPEC_VALID}
+    for finding in findings:
+        known = verdicts.get(finding.part.condition)
+        if finding.verdict is not None and (known is None or known.ok):
+            verdicts[finding.part.condition] = finding.verdict
+    return verdicts
+
+
+def _conditions(
+    verdicts: Mapping[str, Verdict], before: Mapping[str, Condition], generation: int, now: datetime
+) -> list[Condition]:
+    kinds = [*(kind for kind in _ORDER if kind in verdicts), *(kind for kind in verdicts if kind not in _ORDER)]
+    return [_condition(kind, verdicts[kind], before.get(kind), generation, now) for kind in kinds]
+
+
+def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:
+    status = "True" if verdict.ok else "False"
+    return write_condition(kind, status, verdict.reason, verdict.message, before, generation, now)
+
+
+def _begun(stage: str, conditions: Sequence[Condition], old: Mapping[str, Any], generation: int, now: datetime) -> str:
+    """Return when a stage began: when a condition up to it last changed, or a newer spec gave it its whole time again.
+
+    Only a new spec for a swarm that was not ready changes no condition, so that time is written down.
+    """
+    before, since = old.get("observedGeneration"), old.get("stageSince")
+    if type(before) is int and before != generation:
+        since = written_time(now)
+    changed = _last_change(stage, conditions)
+    return max(changed, since) if isinstance(since, str) and read_time(since) is not None else changed
+
+
+def _last_change(stage: str, conditions: Sequence[Condition]) -> str:
+    """Return when the conditions up to that of a stage last changed."""
+    kinds = [condition["type"] for condition in conditions]
+    return max(condition["lastTransitionTime"] for condition in conditions[1 : kinds.index(stage) + 1])
+
+
+def _phase(findings: Sequence[Finding], blocking: Finding | None) -> str:
+    """Summarise the conditions in one word."""
+    if blocking is None:
+        return "Ready"
+    if blocking.part.condition == "Verified":
+        return "Verifying"
+    return "Progressing" if any(blocking.sight.observation.children()) else "Pending"
+
+
+def _is_not_worth_a_write(
+    status: Status, verdict: Verdict, old: Mapping[str, Any], before: Mapping[str, Condition], now: datetime
+) -> bool:
+    """Tell whether nothing but progress is new, and the last word is only a moment old."""
+    ready = before.get("Ready")
+    if ready is None or verdict.trouble or status["phase"] not in _ON_THE_WAY or old.get("phase") not in _ON_THE_WAY:
+        return False
+    if old.get("observedGeneration") != status["observedGeneration"] or old.get("attempts") != status.get("attempts"):
+        return False
+    told = max(condition["lastTransitionTime"] for condition in before.values())
+    last = read_time(max(told, str(old.get("stageSince", ""))))
+    return last is not None and now < last + timedelta(seconds=QUIET)
+
+
+def _next_look(verdict: Verdict, begun: datetime | None, deadline: int, now: datetime) -> int | None:
+    """Return after how many seconds something may be due that no watch tells, None for never."""
+    waits = [] if verdict.due_in is None else [verdict.due_in]
+    if begun is not None:
+        waited, look = (now - begun).total_seconds(), FIRST_LOOK
+        while look <= waited:
+            look += min(look, RAREST_LOOK)
+        waits += [look - waited, *([deadline - waited] if waited < deadline else [])]
+    # Whole seconds: what is decided by times of whole seconds is not due any earlier.
+    return math.ceil(min(waits)) if waits else None
+
+
 def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict], now: datetime) -> Status:
     """Return a status in which only some conditions are judged anew, and the others stay as they were."""
     old = _old_status(parent)
     generation = parent["metadata"].get("generation") or 0
     status = _carried(old)
     status.update(phase=phase, verified=False, observedGeneration=generation)
-    before = _old_conditions(old)
+    before = read_conditions(old)
+    unknown = f"not judged before the swarm was {phase}"
     status["conditions"] = [
         _condition(kind, verdicts[kind], before.get(kind), generation, now)
         if kind in verdicts
-        else before.get(kind) or _unknown_condition(kind, phase, generation, now)
+        else before.get(kind) or write_condition(kind, "Unknown", "NotJudged", unknown, None, generation, now)
         for kind in (*CONDITION_TYPES, *(each for each in DEDICATED_CONDITION_TYPES if each in before))
     ]
     return status
-
-
-def _phase(
-    findings: Findings,
-    blocking: tuple[str, Verdict] | None,
-    observation: Observation,
-    *,
-    deleting: bool,
-    failed: bool,
-) -> str:
-    """Summarise the conditions in one word."""
-    if deleting:
-        return DELETING
-    if findings.suspended:
-        return "Suspended" if findings.stopped else "Progressing"
-    if failed:
-        return "Failed"
-    if blocking is not None:
-        return "Progressing" if any(observation.children()) else "Pending"
-    return "Ready" if findings.trial.verdict.ok else "Verifying"
-
-
-def _stage(findings: Findings, blocking: tuple[str, Verdict] | None) -> str:
-    """Return the stage that is worked on, or an empty text for a swarm that waits for nothing."""
-    if findings.suspended or (blocking is None and findings.trial.verdict.ok):
-        return ""
-    return blocking[0] if blocking is not None else _LAST_STAGE
-
-
-def _restarted(stage: str, conditions: list[Condition], old: Mapping[str, Any], generation: int, now: datetime) -> str:
-    """Return when a newer spec gave the stage its whole time again, or an empty text.
-
-    A stage begins when a condition changes, and the conditions tell when. Only a new spec for a swarm that was not
-    ready changes none.
-    """
-    before = old.get("observedGeneration")
-    restarted = old.get("stageSince")
-    if type(before) is int and before != generation:
-        restarted = written_time(now)
-    if not isinstance(restarted, str) or read_time(restarted) is None or restarted <= _begun(stage, conditions):
-        return ""
-    return restarted
-
-
-def _tested_since(
-    trial: Trial, old: Mapping[str, Any], before: Condition | None, generation: int, now: datetime
-) -> str:
-    """Return since when this attempt of the smoke test is asked for, or an empty text where none is under way.
-
-    A test that runs has its own attempts and no deadline. A Job that cannot be made (no quota for it, say) changes
-    no condition, so this time is written down. It stays while the Job runs: taking it out would be one more status
-    write for every swarm.
-    """
-    if trial.verdict.reason != RUNNING:
-        return ""
-    since = old.get("stageSince")
-    known = before is not None and before["message"] == trial.verdict.message
-    if known and old.get("stage") == _LAST_STAGE and old.get("observedGeneration") == generation and read_time(since):
-        return str(since)
-    return written_time(now) if trial.asked else ""
-
-
-def _begun(stage: str, conditions: list[Condition]) -> str:
-    """Return when the conditions up to that of a stage last changed."""
-    kinds = [condition["type"] for condition in conditions]
-    return max(condition["lastTransitionTime"] for condition in conditions[1 : kinds.index(f"{stage}Ready") + 1])
-
-
-def _deadline(begun: str, seconds: int) -> datetime | None:
-    """Return when what begun then has taken too long."""
-    since = read_time(begun)
-    return since + timedelta(seconds=seconds) if since is not None else None
-
-
-def _addresses(plan: Plan) -> Status:
-    identity = plan.identity
-    return {
-        "runtimeNamespace": identity.namespace,
-        "serviceName": identity.name,
-        "endpoint": plan.endpoint,
-        "image": plan.swarm.image,
-        "claimName": identity.claim,
-    }
 
 
 def _old_status(parent: Observed) -> Mapping[str, Any]:
@@ -308,72 +251,4 @@ def _old_status(parent: Observed) -> Mapping[str, Any]:
 
 def _carried(old: Mapping[str, Any]) -> Status:
     """Return what an earlier answer recorded and no later one may lose."""
-    status: Status = {key: old[key] for key in _CARRIED_TEXTS if isinstance(old.get(key), str)}
-    status.update({key: old[key] for key in _CARRIED_COUNTS if type(old.get(key)) is int})
-    return status
-
-
-def _conditions(
-    verdicts: Mapping[str, Verdict], old: Mapping[str, Condition], generation: int, now: datetime
-) -> list[Condition]:
-    return [_condition(kind, verdict, old.get(kind), generation, now) for kind, verdict in verdicts.items()]
-
-
-def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:
-    """Return a condition; its time is carried over while its status stays, as metav1.Condition asks."""
-    status = "True" if verdict.ok else "False"
-    since = before["lastTransitionTime"] if before is not None and before["status"] == status else written_time(now)
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": since,
-        "reason": verdict.reason,
-        "message": verdict.message[:MAX_MESSAGE],
-    }
-
-
-def _unknown_condition(kind: str, phase: str, generation: int, now: datetime) -> Condition:
-    return {
-        "type": kind,
-        "status": "Unknown",
-        "observedGeneration": generation,
-        "lastTransitionTime": written_time(now),
-        "reason": "NotJudged",
-        "message": f"not judged before the swarm was {phase}",
-    }
-
-
-def _old_conditions(old: Mapping[str, Any]) -> dict[str, Condition]:
-    """Return the conditions that an earlier answer gave, by type; one that is not whole is as good as none."""
-    conditions = old.get("conditions")
-    found: dict[str, Condition] = {}
-    for condition in conditions if isinstance(conditions, list) else ():
-        whole = _whole(condition) if isinstance(condition, dict) else None
-        if whole is not None:
-            found[whole["type"]] = whole
-    return found
-
-
-_FIELDS_OF = itemgetter("type", "status", "reason", "message", "lastTransitionTime", "observedGeneration")
-_TYPES = (str, str, str, str, str, int)
-
-
-def _whole(condition: Mapping[str, Any]) -> Condition | None:
-    """Return a condition's own fields, or None where one is missing or of another type."""
-    try:
-        fields = _FIELDS_OF(condition)
-    except KeyError:
-        return None
-    kind, status, reason, message, since, generation = fields
-    # One comparison for all: every sync reads every condition.
-    if tuple(map(type, fields)) != _TYPES or read_time(since) is None:
-        return None
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": since,
-        "reason": reason,
-        "message": message,
-    }
+    return {field: copy.deepcopy(old[field]) for field in _CARRIED if isinstance(old.get(field), str | int | dict)}

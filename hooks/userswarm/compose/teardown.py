@@ -1,107 +1,141 @@
-"""In which order a swarm's children go, and what has to be gone before the next ones may.
+"""How a swarm's children go: all at once, but for what has to outlive something else.
 
-Stages look at what is observed, never at what was answered before: the same question has the same answer, and parts
-that somebody deleted by hand are only parts that are gone already.
+A claim that is retained is released first. The walls around a Dedicated swarm, and its namespace, stay until the last
+Pod behind them is gone. Everything else Kubernetes itself orders: a claim stays until no Pod uses it. Only what is
+observed counts, never what was answered before: the same question has the same answer, and parts that somebody deleted
+by hand are only parts that are gone already.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from userswarm.children.claim import release
-from userswarm.spec.identity import owner_reference
+from userswarm.parts import PARTS
+from userswarm.parts.storage import release
+from userswarm.spec.identity import SWARM_LABEL, owner_reference
+from userswarm.spec.slugs import slug
 from userswarm.wire.freeze import LAST_APPLIED_ANNOTATION, last_applied
-from userswarm.wire.k8s import (
-    CLAIM,
-    CONFIG_MAP,
-    CRON_JOB,
-    DEPLOYMENT,
-    JOB,
-    LIMIT_RANGE,
-    NAMESPACE,
-    NETWORK_POLICY,
-    POD,
-    RESOURCE_QUOTA,
-    ROLE,
-    ROLE_BINDING,
-    SERVICE,
-    SERVICE_ACCOUNT,
-    STATEFUL_SET,
-    Kind,
-    Manifest,
-    Observed,
-)
+from userswarm.wire.k8s import CLAIM, NAMESPACE, POD, Manifest, Observed
 from userswarm.wire.observe import Observation
 
-TEARDOWN_STAGES: tuple[tuple[Kind, ...], ...] = (
-    (STATEFUL_SET, JOB, DEPLOYMENT, CRON_JOB),
-    (SERVICE, CONFIG_MAP, SERVICE_ACCOUNT, ROLE_BINDING, ROLE, NETWORK_POLICY, LIMIT_RANGE, RESOURCE_QUOTA),
-    (CLAIM,),
-    (NAMESPACE,),
-)
-"""The Namespace of a Dedicated swarm comes last, when its claim has been dealt with."""
+ASK_AGAIN = 5
+"""Seconds until it is looked again whether the last Pod is gone: no watch tells it."""
 
-_CLAIMS = 2
+_LATER = frozenset(kind.kind for part in PARTS for kind in part.kinds if part.stage)
+"""Kinds that go only when no Pod is left."""
+
+_KEEPABLE = (CLAIM.kind, NAMESPACE.kind)
+"""Kinds that outlive a swarm whose volume is retained."""
 
 _CLAIM_FIELDS = ("accessModes", "resources", "storageClassName", "volumeName")
 
 
 @dataclass(frozen=True, slots=True)
 class Teardown:
-    """What stays for now, whether all is done, and in words what is awaited."""
+    """What stays for now, whether all is done, and in words what is awaited.
+
+    `needs` is what has to be seen besides; `resync_after` is in seconds, None where a watch tells.
+    """
 
     children: list[Manifest]
     finalized: bool
     message: str
+    needs: Manifest | None = None
+    resync_after: int | None = None
 
 
-def compute_teardown(parent: Observed, observation: Observation, standing: list[Manifest]) -> Teardown:
+def compute_teardown(parent: Observed, observation: Observation, standing: Sequence[Manifest]) -> Teardown:
     """Return what is left of a swarm that goes away.
 
     `standing` holds the children as they would be built now, empty for a spec that cannot be built: it only serves
     where a child does not say how it was last applied.
     """
-    waiting = _first_unfinished(observation)
-    if waiting is None:
+    children = list(observation.children())
+    if not children:
         return Teardown([], True, "all is gone")
-    built = {(child["kind"], child["metadata"]["name"]): child for child in standing}
-    kept = [
-        manifest for child in observation.children() if _stage_of(child) > waiting for manifest in _keep(child, built)
-    ]
-    if waiting < _CLAIMS:
-        return Teardown(kept, False, _awaited(waiting, observation))
-    return _settle(parent, observation, waiting, kept)
+    deleting = "deletionTimestamp" in parent["metadata"]
+    kept = [each for each in children if _is_kept(parent, each)]
+    going = [each for each in children if not _is_kept(parent, each)]
+    first = [each for each in going if each["kind"] not in _LATER]
+    later = [each for each in going if each["kind"] in _LATER]
+    pods = list(observation.all_related(POD))
+    awaited = f"waiting for {_names([*first, *pods, *later])} to be gone"
+    staying = _as_they_are(later, standing) if first or pods else []
+    needs = _pods(parent, later) if later and not first and not observation.relates(POD) else None
+    after = ASK_AGAIN if pods and not first else None
+    if kept and (deleting or not going):
+        released = _release(parent, kept, deleting=deleting)
+        message = f"{released.message}; {awaited}" if going else released.message
+        return Teardown(released.children + staying, released.finalized, message, needs, after)
+    # A parent that has only left this controller lets the objects go that outlive it with its last answer.
+    return Teardown(_as_they_are(kept, standing) + staying, False, awaited, needs, after)
 
 
-def _first_unfinished(observation: Observation) -> int | None:
-    """Return the first stage of which something is left; a Pod that still ends belongs to the first."""
-    if any(observation.all_related(POD)):
-        return 0
-    return min((_stage_of(child) for child in observation.children()), default=None)
+def _is_kept(parent: Observed, child: Observed) -> bool:
+    """Tell whether a claim or namespace outlives the parent.
+
+    A parent that is finalized without being deleted has only left this controller: no data goes then. Else the volume
+    is kept in every case but one that plainly says, or leaves out, Delete; and its namespace with it.
+    """
+    if child["kind"] not in _KEEPABLE or "deletionTimestamp" in child["metadata"]:
+        return False
+    if "deletionTimestamp" not in parent["metadata"]:
+        return True
+    spec = parent.get("spec")
+    storage = spec.get("storage", {}) if isinstance(spec, dict) else {}
+    return not isinstance(storage, dict) or storage.get("retainPolicy", "Delete") != "Delete"
 
 
-def _stage_of(child: Observed) -> int:
-    """Return the stage in which a child goes; a kind we do not know, from another release, goes with the second."""
-    for number, kinds in enumerate(TEARDOWN_STAGES):
-        if any(child.get("kind") == kind.kind for kind in kinds):
-            return number
-    return 1
+def _pods(parent: Observed, walls: Sequence[Observed]) -> Manifest:
+    """Return the need to see this swarm's Pods behind its walls."""
+    names = {each["metadata"].get("namespace") or each["metadata"]["name"] for each in walls}
+    selector = {"matchLabels": {SWARM_LABEL: slug(parent["metadata"]["name"])}}
+    kind = {"apiVersion": POD.api_version, "kind": POD.kind, "resource": POD.resource}
+    return {"objects": [{**kind, "namespace": name, "labelSelector": selector} for name in sorted(names)]}
 
 
-def _keep(child: Observed, built: Mapping[tuple[str, str], Manifest]) -> list[Manifest]:
-    """Return a child so that it stays as it is.
+def _release(parent: Observed, kept: Sequence[Observed], *, deleting: bool) -> Teardown:
+    """Take the owner off what outlives the parent.
+
+    Metacontroller would adopt a released object again as long as its finalizer is on a parent that is not deleted. So
+    there, and only there, the answer that releases the last objects is also the one that lets the parent go;
+    Metacontroller takes its finalizer off before it applies the children of the same answer.
+    """
+    names = _names(kept)
+    manifests = [applied for each in kept if (applied := last_applied(each)) is not None]
+    if len(manifests) < len(kept):
+        return Teardown(
+            [_restate(each) for each in kept],
+            False,
+            f"{names} cannot be released, since Metacontroller runs with server-side apply and owns it at every "
+            f"sync; it is kept. Take its ownerReference off by hand (kubectl edit), or run Metacontroller with "
+            f"--apply-strategy=dynamic-apply; {LAST_APPLIED_ANNOTATION} is missing on it",
+        )
+    if not all("ownerReferences" in manifest["metadata"] for manifest in manifests):
+        # Only what was once applied can be taken off: first own it expressly.
+        return Teardown([_own(each, parent) for each in manifests], False, f"preparing {names} to be released")
+    return Teardown([release(each) for each in manifests], not deleting, f"releasing {names}")
+
+
+def _as_they_are(children: Sequence[Observed], standing: Sequence[Manifest]) -> list[Manifest]:
+    """Return children so that they stay as they are.
 
     Under server-side apply a child does not say how it was applied. Then it is built anew; where even that cannot
     be done it goes early, which costs the order but no data, for a claim is always kept.
     """
-    applied = last_applied(child)
-    if applied is None and child.get("kind") in (CLAIM.kind, NAMESPACE.kind):
-        applied = _restate(child)
-    if applied is None:
-        applied = built.get((child["kind"], child["metadata"]["name"]))
-    return [] if applied is None else [applied]
+    built = {(child["kind"], child["metadata"]["name"]): child for child in standing}
+    kept = []
+    for child in children:
+        applied = last_applied(child)
+        if applied is None and child["kind"] in _KEEPABLE:
+            applied = _restate(child)
+        if applied is None:
+            applied = built.get((child["kind"], child["metadata"]["name"]))
+        if applied is not None:
+            kept.append(applied)
+    return kept
 
 
 def _restate(child: Observed) -> Manifest:
@@ -123,58 +157,14 @@ def _restate(child: Observed) -> Manifest:
     }
 
 
-def _settle(parent: Observed, observation: Observation, stage: int, kept: list[Manifest]) -> Teardown:
-    """Delete or release the claims, and after them the namespace; `kept` is what a later stage decides about.
-
-    A parent that is finalized without being deleted has only left this controller. Metacontroller would adopt a
-    released object again as long as its finalizer is on the parent, so there, and only there, the answer that
-    releases the last objects is also the one that lets the parent go; Metacontroller takes its finalizer off before
-    it applies the children of the same answer.
-    """
-    deleting = "deletionTimestamp" in parent["metadata"]
-    present = [child for child in observation.children() if _stage_of(child) == stage or not deleting]
-    names = ", ".join(_full_name(child) for child in present)
-    staying = [child for child in present if "deletionTimestamp" not in child["metadata"]]
-    if (deleting and not _retains(parent)) or not staying:
-        return Teardown(kept, False, f"waiting for {names} to be deleted")
-    applied = [last_applied(child) for child in staying]
-    manifests = [manifest for manifest in applied if manifest is not None]
-    if len(manifests) < len(applied):
-        return Teardown(
-            [_restate(child) for child in staying] + (kept if deleting else []),
-            False,
-            f"{names} cannot be released, since Metacontroller runs with server-side apply and owns it at every "
-            f"sync; it is kept. Take its ownerReference off by hand (kubectl edit), or run Metacontroller with "
-            f"--apply-strategy=dynamic-apply; {LAST_APPLIED_ANNOTATION} is missing on it",
-        )
-    later = kept if deleting else []
-    if not all("ownerReferences" in manifest["metadata"] for manifest in manifests):
-        # Only what was once applied can be taken off: first own it expressly.
-        return Teardown([_own(each, parent) for each in manifests] + later, False, f"preparing {names} to be released")
-    return Teardown([release(each) for each in manifests] + later, not deleting, f"releasing {names}")
-
-
 def _own(manifest: Manifest, parent: Observed) -> Manifest:
     metadata = parent["metadata"]
     owner = owner_reference(parent["apiVersion"], metadata["name"], metadata.get("uid") or "")
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}}
 
 
-def _retains(parent: Observed) -> bool:
-    """Tell whether the volume is to be kept: yes in every case but one that plainly says, or leaves out, Delete."""
-    spec = parent.get("spec")
-    storage = spec.get("storage", {}) if isinstance(spec, dict) else {}
-    return not isinstance(storage, dict) or storage.get("retainPolicy", "Delete") != "Delete"
-
-
-def _awaited(stage: int, observation: Observation) -> str:
-    """Say what a stage still waits for, by name."""
-    left = [_full_name(child) for child in observation.children() if _stage_of(child) == stage]
-    if stage == 0:
-        for pod in observation.all_related(POD):
-            orphan = not pod["metadata"].get("ownerReferences") and "deletionTimestamp" not in pod["metadata"]
-            left.append(_full_name(pod) + (" (owned by nobody: delete it by hand)" if orphan else ""))
-    return f"stage {stage + 1} of {len(TEARDOWN_STAGES)}: waiting for {', '.join(left)} to be gone"
+def _names(children: Sequence[Observed]) -> str:
+    return ", ".join(_full_name(child) for child in children)
 
 
 def _full_name(child: Observed) -> str:

@@ -1,20 +1,14 @@
-"""`userswarm bootstrap` and `userswarm probe`: options in, lines and exit codes out."""
+"""`userswarm bootstrap`: options in, lines and exit codes out."""
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from userswarm.runtime.bootstrap import bootstrap as run_bootstrap
 from userswarm.runtime.folder import BootstrapError
-from userswarm.runtime.probe import Expectation, Target, one_line, parse_expectation, parse_target
-from userswarm.runtime.probe import probe as run_probe
-
-LONGEST_TIMEOUT = 3600
 
 _FILE = click.Path(path_type=Path)
 
@@ -62,67 +56,6 @@ def bootstrap(config: Path, live: Path, workspace: Path, owner: str | None) -> N
         raise SystemExit(1) from None
 
 
-def _target(_context: click.Context, _parameter: click.Parameter, url: str) -> Target:
-    try:
-        return parse_target(url)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _timeout(_context: click.Context, _parameter: click.Parameter, seconds: float) -> float:
-    # In this order, nan is refused too.
-    if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise click.BadParameter(f"must be more than 0 and at most {LONGEST_TIMEOUT} seconds.")
-    return seconds
-
-
-def _expectations(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> list[Expectation]:
-    try:
-        return [parse_expectation(text) for text in texts]
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-@click.command()
-@click.argument("target", metavar="URL", callback=_target)
-@click.option(
-    "--timeout", type=float, default=15.0, show_default=True, metavar="S", callback=_timeout, help="Seconds, in all."
-)
-@click.option(
-    "--expect-json",
-    "expectations",
-    multiple=True,
-    metavar="KEY=TEXT",
-    callback=_expectations,
-    help="What the JSON body must say: status=ok, ready=true, checks.db=up. Can be given more than once.",
-)
-@click.option(
-    "--termination-log",
-    type=_FILE,
-    metavar="FILE",
-    default=Path("/dev/termination-log"),
-    show_default=True,
-    help="Where the verdict goes as well if the file exists: Kubernetes shows it in the Pod's status.",
-)
-def probe(target: Target, timeout: float, expectations: list[Expectation], termination_log: Path) -> None:
-    """Ask URL until it answers as expected, or the time is over.
-
-    Passed is only status 200 with a JSON object that says all that is expected; without --expect-json any object
-    passes. An HTML page with status 200 fails. URL is http://HOST[:PORT][/PATH]. Proxies in the environment are
-    not used, and a redirect to another scheme, host or port is not followed.
-
-    \b
-    Exit codes:
-      0  passed
-      1  failed
-      2  the options are wrong
-    In one line it says what it saw: on stdout if it passed, else on stderr.
-    """
-    verdict = run_probe(target, expectations, timeout)
-    # Only Kubernetes makes this file; elsewhere there is none, and nobody who would miss it.
-    with suppress(OSError):
-        descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(verdict.line + "\n")
-    click.echo(verdict.line, err=not verdict.passed)
-    raise SystemExit(0 if verdict.passed else 1)
+def one_line(text: str) -> str:
+    """Return a text with everything that could break a line or drive a terminal replaced by `?`."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))

@@ -12,8 +12,7 @@ from typing import Any
 
 import orjson
 
-from userswarm.spec.parent import UserSwarm
-from userswarm.spec.slugs import digest, slug, swarm_name
+from userswarm.spec.slugs import slug, swarm_name
 from userswarm.wire.k8s import Manifest, ObjectMeta, Observed, OwnerReference
 
 SWARM_LABEL = "crawbl.ai/swarm"
@@ -24,7 +23,6 @@ NAME_ANNOTATION = "crawbl.ai/name"
 USER_ANNOTATION = "crawbl.ai/user-id"
 WORKSPACE_ANNOTATION = "crawbl.ai/workspace-id"
 CHECKSUM_ANNOTATION = "crawbl.ai/checksum"
-ATTEMPT_ANNOTATION = "crawbl.ai/attempt"
 WORKLOAD_ANNOTATION = "crawbl.ai/workload-checksum"
 """On a tenant's own object: the checksum of what the tenant wrote, whatever a release makes of it."""
 
@@ -32,7 +30,6 @@ RELEASED_ANNOTATION = "crawbl.ai/released"
 """On a claim that outlived its UserSwarm: nobody owns it, and it is kept."""
 
 RUNTIME = "runtime"
-SMOKE_TEST = "smoke-test"
 WORKLOAD = "workload"
 
 
@@ -77,40 +74,28 @@ class Identity:
         }
 
     def selector(self) -> dict[str, str]:
-        """Return the labels that select the runtime's Pods, and never the smoke test's; frozen once released."""
+        """Return the labels that select the runtime's Pods, and no others; frozen once released."""
         return {SWARM_LABEL: self.slug, COMPONENT_LABEL: RUNTIME}
-
-    def smoke_test(self, series: str, attempt: int) -> str:
-        """Return the name of the smoke test's Job: `series` says what is tested, `attempt` counts from 1."""
-        return f"{self.smoke_tests(series)}{attempt}"
-
-    def smoke_tests(self, series: str) -> str:
-        """Return what the names of all attempts of one smoke test begin with; the attempt follows."""
-        return f"verify-{digest(f'{self.slug}/{series}')}-"
 
     def is_of_same_owner(self, annotations: Mapping[str, str]) -> bool:
         """Tell whether an object with these annotations was made for this user's swarm of this name."""
         return all(annotations.get(key) == value for key, value in self._annotations)
 
 
-def identify(swarm: UserSwarm) -> Identity:
-    """Return the names and labels of a swarm's children."""
-    name = swarm_name(swarm.name)
+def identify(api_version: str, name: str, uid: str, user_id: str, workspace_id: str, namespace: str) -> Identity:
+    """Return the names and labels of the children of a UserSwarm, which live in `namespace`."""
+    named = swarm_name(name)
     return Identity(
-        slug=slug(swarm.name),
-        namespace=name if swarm.isolation is not None and swarm.isolation.managed else swarm.namespace,
-        name=name,
-        headless_service=f"{name}-headless",
-        config_map=f"{name}-config",
-        claim=claim_name(swarm.name),
-        pod=f"{name}-0",
-        user_slug=slug(swarm.user_id),
-        owner=owner_reference(swarm.api_version, swarm.name, swarm.uid),
-        _annotations=(
-            (NAME_ANNOTATION, swarm.name),
-            (USER_ANNOTATION, swarm.user_id),
-            (WORKSPACE_ANNOTATION, swarm.workspace_id),
-        ),
+        slug=slug(name),
+        namespace=namespace,
+        name=named,
+        headless_service=f"{named}-headless",
+        config_map=f"{named}-config",
+        claim=claim_name(name),
+        pod=f"{named}-0",
+        user_slug=slug(user_id),
+        owner=owner_reference(api_version, name, uid),
+        _annotations=((NAME_ANNOTATION, name), (USER_ANNOTATION, user_id), (WORKSPACE_ANNOTATION, workspace_id)),
     )
 
 
@@ -131,7 +116,7 @@ def owner_reference(api_version: str, name: str, uid: str) -> OwnerReference | N
 def compute_checksum(pod_spec: Manifest, files: Mapping[str, str]) -> str:
     """Return the checksum of all that a verified runtime is: its Pod's spec, image included, and its files.
 
-    Labels, annotations and replicas stay out: a change of these rolls no Pod and needs no new smoke test.
+    Labels, annotations and replicas stay out: a change of these rolls no Pod and needs no new verification.
     """
     return hashlib.sha256(_canonical({"pod": pod_spec, "files": dict(files)})).hexdigest()
 
@@ -141,11 +126,6 @@ def template_checksum(stateful_set: Observed) -> str:
     metadata = stateful_set.get("spec", {}).get("template", {}).get("metadata", {})
     checksum: str = (metadata.get("annotations") or {}).get(CHECKSUM_ANNOTATION, "")
     return checksum
-
-
-def compute_series(*inputs: Any) -> str:
-    """Return what all attempts of one smoke test have in common, as a short text."""
-    return hashlib.sha256(_canonical(inputs)).hexdigest()
 
 
 def _canonical(value: Any) -> bytes:

@@ -34,7 +34,7 @@ class Settings:
 
     Read by the hooks:
         default_image: the runtime where a UserSwarm names none.
-        helper_image: runs `userswarm bootstrap` and `userswarm probe` in a swarm's Pods. It is pinned apart from
+        helper_image: runs `userswarm bootstrap` in a swarm's Pods. It is pinned apart from
             the webhook's own image, so that a new webhook leaves every StatefulSet template as it is.
         allowed_namespaces: where runtimes may live.
         allowed_image_prefixes: what spec.runtime.image may start with; none means any image.
@@ -42,6 +42,7 @@ class Settings:
         progress_deadline: a swarm that comes no step further for so long is Failed.
         base_config: TOML under every swarm's own configuration, the text of BASE_CONFIG_FILE.
         platform_namespace_labels: which namespaces may reach the runtime in a namespace of its own.
+        webhook_namespace: where the webhook lives, which asks a runtime whether it answers.
         allow_pods_within_namespace: whether the Pods in such a namespace may reach one another.
         dns_cidrs: where Pods ask for names in such a namespace, besides the cluster's DNS: NodeLocal DNSCache's
             169.254.20.10/32, say.
@@ -68,6 +69,7 @@ class Settings:
     progress_deadline: int = 300
     base_config: str = ""
     platform_namespace_labels: tuple[tuple[str, str], ...] = (("kubernetes.io/metadata.name", "backend"),)
+    webhook_namespace: str = "userswarm-system"
     allow_pods_within_namespace: bool = False
     dns_cidrs: tuple[str, ...] = ()
     api_server_cidrs: tuple[str, ...] = ()
@@ -153,6 +155,12 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return names
 
 
+def _namespace(text: str) -> str:
+    if not DNS_LABEL.fullmatch(text):
+        raise ValueError("must be a namespace name (a DNS label)")
+    return text
+
+
 def _labels(text: str) -> tuple[tuple[str, str], ...]:
     pairs = [word.partition("=") for word in _words(text)]
     if not pairs or not all(sep and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(v) for key, sep, v in pairs):
@@ -228,6 +236,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("PROGRESS_DEADLINE", "progress_deadline", _whole(10, _DAY)),
         ("BASE_CONFIG_FILE", "base_config", _toml_file),
         ("PLATFORM_NAMESPACE_LABELS", "platform_namespace_labels", _labels),
+        ("WEBHOOK_NAMESPACE", "webhook_namespace", _namespace),
         ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", _boolean),
         ("DNS_CIDRS", "dns_cidrs", _cidrs),
         ("API_SERVER_CIDRS", "api_server_cidrs", _cidrs),

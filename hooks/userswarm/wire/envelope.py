@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import RequestError, WrongParentError
-from userswarm.wire.k8s import CHILD_KINDS, DEDICATED_KINDS, Manifest, Observed
+from userswarm.wire.k8s import CHILD_KINDS, Manifest, Observed
 
 API_GROUP = "crawbl.ai"
 PARENT_KIND = "UserSwarm"
@@ -19,7 +19,7 @@ PARENT_KIND = "UserSwarm"
 Groups = Mapping[str, Mapping[str, Observed]]
 """Objects as Metacontroller groups them: ``StatefulSet.apps/v1`` -> any key -> object."""
 
-_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
+_GROUP_OF_RESOURCE = {(kind.api_version, kind.resource): kind.group for kind in CHILD_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,16 @@ class HookRequest:
     """A request to sync or finalize.
 
     `managed` holds the groups that the controller's childResources list: only these may be returned. `controller` is
-    the CompositeController's name, empty where the caller sent none.
+    the CompositeController's name, empty where the caller sent none. `related` holds what was read for the needs of an
+    earlier answer: a group that is there was read whole, and `unavailable` says why one that was asked for is not.
+    `http` is what the swarm's own Service answered, None where it was not asked.
     """
 
     parent: Observed
     children: Groups
     related: Groups
+    unavailable: Mapping[str, str]
+    http: Mapping[str, Any] | None
     finalizing: bool
     managed: frozenset[str]
     controller: str
@@ -53,35 +57,45 @@ def parse_hook_request(body: object) -> HookRequest:
         parent=_parent(request),
         children=children,
         related=_groups(request, "related") if request.get("related") is not None else {},
+        unavailable=_texts(request, "unavailable"),
+        http=_mapping(request["http"], "http") if request.get("http") is not None else None,
         finalizing=finalizing,
         managed=_managed_groups(request.get("controller"), children),
         controller=_controller_name(request.get("controller")),
     )
 
 
-def parse_customize_request(body: object) -> Observed:
-    """Read a request to customize and return its parent; raises as `parse_hook_request`."""
+def parse_parent(body: object) -> Observed:
+    """Read the parent of a request alone; raises as `parse_hook_request`."""
     return _parent(_mapping(body, "request body"))
 
 
-def sync_response(status: Mapping[str, Any], children: Sequence[Manifest], resync_after: float | None) -> Manifest:
-    """Return the answer to a sync; `resync_after` is in seconds, None where no watch has to be helped out."""
+def sync_response(
+    status: Mapping[str, Any], children: Sequence[Manifest], resync_after: float | None, needs: Manifest | None = None
+) -> Manifest:
+    """Return the answer to a sync.
+
+    `resync_after` is in seconds, None where no watch has to be helped out. `needs` is what has to be seen besides; the
+    server reads it, asks once more, and never sends it on.
+    """
     response: Manifest = {"status": status, "children": children}
     if resync_after is not None:
         response["resyncAfterSeconds"] = resync_after
+    if needs:
+        response["needs"] = needs
     return response
 
 
 def finalize_response(
-    status: Mapping[str, Any], children: Sequence[Manifest], resync_after: float | None, *, finalized: bool
+    status: Mapping[str, Any],
+    children: Sequence[Manifest],
+    resync_after: float | None,
+    needs: Manifest | None,
+    *,
+    finalized: bool,
 ) -> Manifest:
     """Return the answer to a finalize; with `finalized` Metacontroller lets the parent go."""
-    return {**sync_response(status, children, resync_after), "finalized": finalized}
-
-
-def customize_response(rules: Sequence[Manifest]) -> Manifest:
-    """Return the answer to a customize: the rules for the objects we want to see."""
-    return {"relatedResources": rules}
+    return {**sync_response(status, children, resync_after, needs), "finalized": finalized}
 
 
 def _parent(request: Mapping[str, Any]) -> Observed:
@@ -122,6 +136,14 @@ def _groups(request: Mapping[str, Any], field: str) -> Groups:
             told = "must be a Kubernetes object with a kind, an apiVersion and a metadata.name"
             raise RequestError(f"{field}[{group}][{key}]", told)
     return groups
+
+
+def _texts(request: Mapping[str, Any], field: str) -> Mapping[str, str]:
+    texts = _mapping(request.get(field) or {}, field)
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise RequestError(f"{field}[{key}]", f"must be a text, not {_shown(value)}")
+    return texts
 
 
 def _names_itself(observed: Observed, metadata: Mapping[str, Any]) -> bool:

@@ -40,17 +40,6 @@ class ObjectMeta(TypedDict):
     ownerReferences: NotRequired[list[OwnerReference]]
 
 
-class Condition(TypedDict):
-    """metav1.Condition."""
-
-    type: str
-    status: str
-    observedGeneration: int
-    lastTransitionTime: str
-    reason: str
-    message: str
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of object, under the names that different parts of the API give it.
@@ -75,7 +64,6 @@ SERVICE = Kind("v1", "Service", "services")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 JOB = Kind("batch/v1", "Job", "jobs")
 POD = Kind("v1", "Pod", "pods")
-ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 RESOURCE_QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
@@ -86,12 +74,23 @@ ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
 
-CHILD_KINDS = (SERVICE_ACCOUNT, CONFIG_MAP, CLAIM, SERVICE, STATEFUL_SET, JOB)
-"""Every kind that a UserSwarm's child may have."""
+RUNTIME_KINDS = (SERVICE_ACCOUNT, CONFIG_MAP, CLAIM, SERVICE, STATEFUL_SET)
+"""Every kind that a child of any UserSwarm may have; manifests/controller lists them."""
 
-DEDICATED_KINDS = (NAMESPACE, RESOURCE_QUOTA, LIMIT_RANGE, NETWORK_POLICY, ROLE, ROLE_BINDING, DEPLOYMENT, CRON_JOB)
-"""Every other kind that a child of a Dedicated UserSwarm may have."""
+DEDICATED_KINDS = (
+    NAMESPACE,
+    RESOURCE_QUOTA,
+    LIMIT_RANGE,
+    NETWORK_POLICY,
+    ROLE,
+    ROLE_BINDING,
+    DEPLOYMENT,
+    JOB,
+    CRON_JOB,
+)
+"""Every other kind that a child of a Dedicated UserSwarm may have; manifests/components/dedicated lists them."""
 
+CHILD_KINDS = (*RUNTIME_KINDS, *DEDICATED_KINDS)
 
 MAX_APPLIED_BYTES = 240 * 1024
 """How large a child may be. Metacontroller keeps what it applied in an annotation of the child, and all annotations

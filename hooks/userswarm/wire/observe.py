@@ -5,7 +5,7 @@ Objects are found by their own namespace and name: the keys of a request differ 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from userswarm.wire.envelope import Groups, HookRequest
@@ -14,10 +14,11 @@ from userswarm.wire.k8s import Kind, Observed
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What Metacontroller saw: the children that the parent owns, and the objects that customize asked for."""
+    """What Metacontroller saw: the children that the parent owns; and what was read besides, for an earlier need."""
 
     _children: Groups
     _related: Groups
+    _unavailable: Mapping[str, str]
 
     def child(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the owned object of that kind and name, or None."""
@@ -36,13 +37,17 @@ class Observation:
         return _objects(self._related, kind)
 
     def relates(self, kind: Kind) -> bool:
-        """Tell whether objects of that kind were asked for, so that one not listed is really not there."""
+        """Tell whether objects of that kind were read, so that one not listed is really not there."""
         return kind.group in self._related
+
+    def unavailable(self, kind: Kind) -> str:
+        """Say why objects of that kind were asked for and could not be read; an empty text where they were not."""
+        return self._unavailable.get(kind.group, "")
 
 
 def observe(request: HookRequest) -> Observation:
     """Index the objects of a request without copying them."""
-    return Observation(request.children, request.related)
+    return Observation(request.children, request.related, request.unavailable)
 
 
 def _find(groups: Groups, kind: Kind, namespace: str, name: str) -> Observed | None:

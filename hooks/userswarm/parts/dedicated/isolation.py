@@ -1,7 +1,7 @@
 """What a Dedicated swarm has besides a runtime: its own namespace, with walls, limits and doors.
 
-Read from ``spec.placement``, ``spec.quota``, ``spec.limitRange``, ``spec.access`` and ``spec.workloads``. Whether all
-that a swarm consists of fits into its limits is judged where it is built, in `children.dedicated.fit`.
+Read from ``spec.placement``, ``spec.quota``, ``spec.limitRange``, ``spec.access`` and ``spec.workloads``, once for all
+parts of this room. Whether all that a swarm consists of fits into its limits is judged in `fit`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from userswarm.errors import Problem
+from userswarm.parts.dedicated.workloads import Surroundings, Workload, complete_workloads, pod_template
+from userswarm.parts.dedicated.workloads.demand import pod_need, pods_at_once
 from userswarm.spec import quantity
-from userswarm.spec.settings import Settings
 from userswarm.spec.slugs import swarm_name
+from userswarm.spec.swarm import Asked, Check
 from userswarm.wire.k8s import Manifest
-from userswarm.workloads import Surroundings, Workload, complete_workloads, pod_template
-from userswarm.workloads.demand import pod_need, pods_at_once
 
-DEDICATED = "Dedicated"
-OPERATOR = "operator"
 NO_ROLE = "none"
 
 DEFAULT_QUOTA: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi", "pods": "3", "persistentVolumeClaims": "2"}
@@ -34,7 +32,7 @@ SHARED_LIMITS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
 """What the CRD fills in for the runtime's limits."""
 
 DEDICATED_LIMITS: Mapping[str, str] = {"cpu": "300m", "memory": "256Mi"}
-"""What a runtime has instead where these do not fit: what the default quota leaves it, beside the smoke test and one
+"""What a runtime has instead where these do not fit: what the default quota leaves it, beside `LEFT_FREE` and one
 container of the default size."""
 
 BOOTSTRAP_RESOURCES: Mapping[str, Mapping[str, str]] = {
@@ -45,11 +43,8 @@ BOOTSTRAP_RESOURCES: Mapping[str, Mapping[str, str]] = {
 
 _BOOTSTRAP_LEAST_CPU = "100m"
 
-PROBE_RESOURCES: Mapping[str, Mapping[str, str]] = {
-    "requests": {"cpu": "20m", "memory": "64Mi"},
-    "limits": {"cpu": "100m", "memory": "128Mi"},
-}
-"""Of the smoke test, which runs beside the runtime and counts on top of it."""
+LEFT_FREE: Mapping[str, str] = {"cpu": "100m", "memory": "128Mi"}
+"""What stays free beside a runtime whose limits are lowered; frozen, for it decides about their Pods' templates."""
 
 _HARD: Mapping[str, tuple[str, ...]] = {
     "cpu": ("requests.cpu", "limits.cpu"),
@@ -93,24 +88,17 @@ class Isolation:
     workloads: tuple[Workload, ...]
 
 
-def is_dedicated(spec: Manifest) -> bool:
-    """Tell whether a spec asks for a namespace of its own."""
-    return bool(spec["placement"].get("isolation") == DEDICATED)
-
-
-def is_managed(spec: Manifest) -> bool:
-    """Tell whether the namespace of a Dedicated spec is made and deleted by us."""
-    return bool(spec["placement"].get("namespaceMode") != OPERATOR)
-
-
-def build_isolation(spec: Manifest, name: str, settings: Settings) -> Isolation:
-    """Return what a valid Dedicated spec of this UserSwarm asks for."""
+def read_isolation(asked: Asked) -> Isolation | None:
+    """Return what a valid Dedicated spec asks for, None for a swarm that shares its namespace."""
+    if not asked.dedicated:
+        return None
+    spec = asked.spec
     access, quota, limit_range = spec.get("access", {}), spec.get("quota", {}), spec.get("limitRange", {})
-    workloads, _ = complete_workloads(spec.get("workloads", ()), _surroundings(spec, name, settings))
+    workloads, _ = complete_workloads(spec.get("workloads", ()), _surroundings(asked))
     # In an operator's namespace quotas and limits are the operator's: ours would count everything else in it too.
-    limited = is_managed(spec) or bool(quota or limit_range)
+    limited = asked.managed or bool(quota or limit_range)
     return Isolation(
-        managed=is_managed(spec),
+        managed=asked.managed,
         limited=limited,
         hard=_hard(quota) if limited else {},
         default=_canonical(_default(spec)) if limited else {},
@@ -133,7 +121,7 @@ def runtime_limits(asked: Mapping[str, Mapping[str, str]], isolation: Isolation)
             continue
         whole = quantity.parse(limits[name])
         fits = _fits(whole, isolation.maximum.get(name)) and _fits(
-            whole + quantity.parse(PROBE_RESOURCES["limits"][name]) + _need_of_workloads(isolation, f"limits.{name}"),
+            whole + quantity.parse(LEFT_FREE[name]) + _need_of_workloads(isolation, f"limits.{name}"),
             isolation.hard.get(f"limits.{name}"),
         )
         if not fits and quantity.compare(asked["requests"][name], lowered) <= 0:
@@ -167,33 +155,38 @@ def bootstrap_resources(isolation: Isolation | None, runtime: Mapping[str, str])
     return resources
 
 
-def check_shared(spec: Manifest) -> Iterator[Problem]:
+def _check_shared(asked: Asked) -> Iterator[Problem]:
     """Name the parts of a Shared spec that only a Dedicated swarm has."""
+    if asked.dedicated:
+        return
     for field in ("quota", "limitRange", "access", "workloads"):
-        if spec.get(field):
+        if asked.spec.get(field):
             told = "needs a namespace of its own; set spec.placement.isolation to Dedicated, or leave it out"
             yield Problem(f"spec.{field}", told)
-    if not is_managed(spec):
+    if not asked.managed:
         yield Problem("spec.placement.namespaceMode", "operator is for spec.placement.isolation Dedicated only")
 
 
-def check_namespace(spec: Manifest, name: str) -> Iterator[Problem]:
+def _check_namespace(asked: Asked) -> Iterator[Problem]:
     """Refuse a namespace that would be passed over: a managed one has the swarm's own name."""
-    asked, own = spec["placement"]["runtimeNamespace"], swarm_name(name)
-    if is_managed(spec) and asked not in (SHARED_NAMESPACE, own):
-        told = f"{asked!r} is not used: the namespace is {own!r}; leave it out, or set namespaceMode to operator"
+    named, own = asked.spec["placement"]["runtimeNamespace"], swarm_name(asked.name)
+    if asked.dedicated and asked.managed and named not in (SHARED_NAMESPACE, own):
+        told = f"{named!r} is not used: the namespace is {own!r}; leave it out, or set namespaceMode to operator"
         yield Problem("spec.placement.runtimeNamespace", told)
 
 
-def check_workloads(spec: Manifest, name: str, settings: Settings) -> Iterator[Problem]:
+def _check_workloads(asked: Asked) -> Iterator[Problem]:
     """Name what is wrong with the tenant's own workloads."""
-    _, problems = complete_workloads(spec.get("workloads", ()), _surroundings(spec, name, settings))
-    yield from problems
+    if asked.dedicated:
+        _, problems = complete_workloads(asked.spec.get("workloads", ()), _surroundings(asked))
+        yield from problems
 
 
-def check_limits(spec: Manifest) -> Iterator[Problem]:
+def _check_limits(asked: Asked) -> Iterator[Problem]:
     """Name a default that no container may have."""
-    default, maximum = _default(spec), _maximum(spec)
+    if not asked.dedicated:
+        return
+    default, maximum = _default(asked.spec), _maximum(asked.spec)
     for name, most in sorted(maximum.items()):
         over = quantity.parse(default[name]) - quantity.parse(most)
         if over > 0:
@@ -212,16 +205,18 @@ def exact_amount(value: Fraction, name: str) -> str:
     return quantity.canonical(f"{whole // 1024}Ki" if whole % 1024 == 0 else whole)
 
 
-def check_members(spec: Manifest) -> Iterator[Problem]:
+def _check_members(asked: Asked) -> Iterator[Problem]:
     """Refuse the cluster's own users and groups: everybody is in some of them, and controllers are others."""
-    for position, member in enumerate(spec.get("access", {}).get("members", ())):
+    if not asked.dedicated:
+        return
+    for position, member in enumerate(asked.spec.get("access", {}).get("members", ())):
         if member["name"].startswith("system:"):
             told = f"{member['name']!r} is one of the cluster's own; name a person, or a group of people"
             yield Problem(f"spec.access.members[{position}].name", told)
 
 
-def _surroundings(spec: Manifest, name: str, settings: Settings) -> Surroundings:
-    return Surroundings(swarm_name(name), is_managed(spec), settings)
+def _surroundings(asked: Asked) -> Surroundings:
+    return Surroundings(swarm_name(asked.name), asked.managed, asked.settings)
 
 
 def _default(spec: Manifest) -> dict[str, str | int]:
@@ -242,3 +237,14 @@ def _hard(quota: Manifest) -> dict[str, str]:
 
 def _canonical(amounts: Mapping[str, str | int]) -> dict[str, str]:
     return {name: quantity.canonical(amount) for name, amount in sorted(amounts.items())}
+
+
+_DECISIVE = ("spec.placement.isolation", "spec.placement.namespaceMode", "spec.placement.runtimeNamespace")
+
+ISOLATION_CHECKS = (
+    Check(_DECISIVE, _check_shared),
+    Check(_DECISIVE, _check_namespace),
+    Check((*_DECISIVE, "spec.workloads"), _check_workloads),
+    Check((*_DECISIVE, "spec.limitRange"), _check_limits),
+    Check((*_DECISIVE, "spec.access"), _check_members),
+)

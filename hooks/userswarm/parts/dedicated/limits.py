@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from userswarm.isolation import Isolation
+from userswarm.parts.dedicated.fit import find_misfits
+from userswarm.parts.dedicated.isolation import Isolation
+from userswarm.parts.dedicated.walls import wall
 from userswarm.spec.identity import Identity
-from userswarm.wire.k8s import Manifest
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.k8s import LIMIT_RANGE, RESOURCE_QUOTA, Manifest
 
 
-def build_limits(isolation: Isolation, identity: Identity) -> list[Manifest]:
+def build(isolation: Isolation, swarm: Swarm) -> list[Manifest]:
     """Return the ResourceQuota and the LimitRange, or nothing for an operator's namespace with limits of its own."""
     if not isolation.limited:
         return []
-    return [_resource_quota(isolation, identity), _limit_range(isolation, identity)]
+    return [_resource_quota(isolation, swarm.identity), _limit_range(isolation, swarm.identity)]
 
 
 def _resource_quota(isolation: Isolation, identity: Identity) -> Manifest:
@@ -45,3 +48,6 @@ def _limit_range(isolation: Isolation, identity: Identity) -> Manifest:
             ]
         },
     }
+
+
+PART = wall("limits", (RESOURCE_QUOTA, LIMIT_RANGE), build, misfits=find_misfits)

@@ -13,25 +13,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from userswarm.errors import Problem
-from userswarm.isolation import FIELD_OF_HARD, Isolation, exact_amount
+from userswarm.parts.dedicated.isolation import FIELD_OF_HARD, Isolation, exact_amount
+from userswarm.parts.dedicated.workloads import containers_of, pod_template, template_path
+from userswarm.parts.dedicated.workloads.demand import container_need, pod_need, pods_at_once
 from userswarm.spec import quantity
 from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
-    DEDICATED_KINDS,
     DEPLOYMENT,
-    JOB,
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     Kind,
     Manifest,
 )
-from userswarm.workloads import containers_of, pod_template, template_path
-from userswarm.workloads.demand import container_need, pod_need, pods_at_once
 
-_KINDS = {kind.kind: kind for kind in (*CHILD_KINDS, *DEDICATED_KINDS)}
+_KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 
 _COUNTED_SHORTLY = ("pods", "persistentvolumeclaims", "services")
 
@@ -59,7 +57,7 @@ class _Pods:
 def find_misfits(isolation: Isolation, children: Sequence[Manifest]) -> Iterator[Problem]:
     """Name every limit that a swarm's own children would break, and by how much.
 
-    `children` are all that can be there at once, the smoke test included.
+    `children` are all that can be there at once.
     """
     if not isolation.limited:
         return
@@ -89,10 +87,9 @@ def _pods(isolation: Isolation, children: Sequence[Manifest]) -> Iterator[_Pods]
             if template is not None:
                 path = f"spec.workloads[{position}].spec.{'.'.join(template_path(kind))}.spec"
                 yield _Pods(f"{kind} {name}", path, pods_at_once(child), template["spec"])
-        elif kind in (STATEFUL_SET.kind, JOB.kind):
+        elif kind == STATEFUL_SET.kind:
             # A swarm that is suspended has to fit when it is resumed.
-            who = "the runtime" if kind == STATEFUL_SET.kind else "the smoke test"
-            yield _Pods(who, "", 1, child["spec"]["template"]["spec"])
+            yield _Pods("the runtime", "", 1, child["spec"]["template"]["spec"])
 
 
 def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:

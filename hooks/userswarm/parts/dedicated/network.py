@@ -10,11 +10,12 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from userswarm.isolation import NO_ROLE, Isolation
-from userswarm.spec.identity import COMPONENT_LABEL, RUNTIME, SMOKE_TEST, SWARM_LABEL, Identity
-from userswarm.spec.parent import UserSwarm
+from userswarm.parts.dedicated.isolation import NO_ROLE, Isolation
+from userswarm.parts.dedicated.walls import wall
+from userswarm.spec.identity import COMPONENT_LABEL, RUNTIME, SWARM_LABEL, Identity
 from userswarm.spec.settings import Settings
-from userswarm.wire.k8s import Manifest
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.k8s import NETWORK_POLICY, Manifest
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
@@ -63,33 +64,19 @@ PRIVATE_IPV6 = (
 """The same, and every way to write an IPv4 address as an IPv6 one."""
 
 
-def build_network_policies(
-    swarm: UserSwarm, isolation: Isolation, identity: Identity, settings: Settings
-) -> list[Manifest]:
+def build(isolation: Isolation, swarm: Swarm) -> list[Manifest]:
     """Return the policies, deny first.
 
     In a namespace of ours they hold for every Pod; in an operator's only for this swarm's, since others may live
     there.
     """
+    identity, settings = swarm.identity, swarm.settings
     everyone = {} if isolation.managed else _pods({SWARM_LABEL: identity.slug})
     policies = [
         _policy(identity, "deny", {"podSelector": everyone, "policyTypes": ["Ingress", "Egress"]}),
         _policy(identity, "dns", _egress(everyone, [_to_dns(settings)])),
-        _policy(identity, "internet", _egress(_without_smoke_test(isolation, identity), [_to_internet()])),
-        _policy(identity, "platform", _ingress(_component(identity, RUNTIME), [_from_platform(settings)], swarm)),
-        _policy(
-            identity,
-            "smoke-test",
-            _ingress(_component(identity, RUNTIME), [{"podSelector": _component(identity, SMOKE_TEST)}], swarm),
-        ),
-        _policy(
-            identity,
-            "smoke-test-egress",
-            _egress(
-                _component(identity, SMOKE_TEST),
-                [{"to": [{"podSelector": _component(identity, RUNTIME)}], "ports": _port(swarm)}],
-            ),
-        ),
+        _policy(identity, "internet", _egress(everyone, [_to_internet()])),
+        _policy(identity, "platform", _ingress(_component(identity, RUNTIME), _from_platform(settings), swarm)),
     ]
     if isolation.access != NO_ROLE and settings.api_server_cidrs:
         # The API is at a private address: without this a role would be of no use.
@@ -121,7 +108,7 @@ def _policy(identity: Identity, suffix: str, spec: Manifest) -> Manifest:
     }
 
 
-def _ingress(pods: Manifest, peers: list[Manifest], swarm: UserSwarm) -> Manifest:
+def _ingress(pods: Manifest, peers: list[Manifest], swarm: Swarm) -> Manifest:
     return {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{"from": peers, "ports": _port(swarm)}]}
 
 
@@ -129,8 +116,8 @@ def _egress(pods: Manifest, rules: list[Manifest]) -> Manifest:
     return {"podSelector": pods, "policyTypes": ["Egress"], "egress": rules}
 
 
-def _port(swarm: UserSwarm) -> list[dict[str, Any]]:
-    return [{"port": swarm.port, "protocol": "TCP"}]
+def _port(swarm: Swarm) -> list[dict[str, Any]]:
+    return [{"port": swarm.spec["runtime"]["port"], "protocol": "TCP"}]
 
 
 def _to_dns(settings: Settings) -> Manifest:
@@ -153,23 +140,20 @@ def _to_internet() -> Manifest:
     }
 
 
-def _from_platform(settings: Settings) -> Manifest:
-    return {"namespaceSelector": {"matchLabels": dict(settings.platform_namespace_labels)}}
+def _from_platform(settings: Settings) -> list[Manifest]:
+    """Select who may reach the runtime: the platform's backend, and the webhook, which verifies it."""
+    return [
+        {"namespaceSelector": {"matchLabels": dict(settings.platform_namespace_labels)}},
+        {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: settings.webhook_namespace}}},
+    ]
 
 
 def _component(identity: Identity, component: str) -> Manifest:
     return _pods({SWARM_LABEL: identity.slug, COMPONENT_LABEL: component})
 
 
-def _without_smoke_test(isolation: Isolation, identity: Identity) -> Manifest:
-    """Select whoever may reach the internet: all Pods but the smoke test, which has no business there."""
-    selector: Manifest = {
-        "matchExpressions": [{"key": COMPONENT_LABEL, "operator": "NotIn", "values": [SMOKE_TEST]}],
-    }
-    if not isolation.managed:
-        selector["matchLabels"] = {SWARM_LABEL: identity.slug}
-    return selector
-
-
 def _pods(labels: Mapping[str, str]) -> Manifest:
     return {"matchLabels": dict(labels)}
+
+
+PART = wall("network", (NETWORK_POLICY,), build)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from userswarm.wire.k8s import CONFIG_MAP, CRON_JOB, DEPLOYMENT, JOB, SERVICE
-from userswarm.workloads.shapes import (
+from userswarm.parts.dedicated.workloads.shapes import (
     Reader,
     amount,
     binary,
@@ -26,6 +25,7 @@ from userswarm.workloads.shapes import (
     text,
     texts,
 )
+from userswarm.wire.k8s import CONFIG_MAP, CRON_JOB, DEPLOYMENT, JOB, SERVICE
 
 _LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
 _SUBDOMAIN = r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from userswarm.spec.identity import Identity
-from userswarm.spec.parent import UserSwarm
-from userswarm.spec.settings import Settings
+from userswarm.spec.swarm import Swarm
 from userswarm.wire.k8s import Manifest
 
 
-def restricted_pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings) -> Manifest:
-    """Return the part of a Pod's spec that is the same for the runtime and for its smoke test."""
+def restricted_pod_spec(swarm: Swarm) -> Manifest:
+    """Return the part of a Pod's spec that says whom it runs as and where it may run."""
+    settings, placement = swarm.settings, swarm.spec["placement"]
     spec: Manifest = {
-        "serviceAccountName": identity.name,
+        "serviceAccountName": swarm.identity.name,
         "automountServiceAccountToken": False,
         # The environment would name every other swarm's Service in this namespace.
         "enableServiceLinks": False,
@@ -30,20 +29,26 @@ def restricted_pod_spec(swarm: UserSwarm, identity: Identity, settings: Settings
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
-    if swarm.pull_secret:
+    pull_secret = swarm.spec["runtime"].get("imagePullSecretName")
+    if pull_secret:
         # The ServiceAccount names it too, but a Pod takes that over only when it is made: a Pod that cannot pull its
         # image would never see another secret.
-        spec["imagePullSecrets"] = [{"name": swarm.pull_secret}]
+        spec["imagePullSecrets"] = [{"name": pull_secret}]
     # Only what is set: the apiserver drops what is empty, and the next sync would put it back.
-    if swarm.node_selector:
-        spec["nodeSelector"] = dict(swarm.node_selector)
-    if swarm.tolerations:
-        spec["tolerations"] = [dict(each) for each in swarm.tolerations]
-    if swarm.runtime_class:
-        spec["runtimeClassName"] = swarm.runtime_class
-    if swarm.priority_class:
-        spec["priorityClassName"] = swarm.priority_class
+    if placement.get("nodeSelector"):
+        spec["nodeSelector"] = dict(placement["nodeSelector"])
+    if placement.get("tolerations"):
+        spec["tolerations"] = tolerations(swarm)
+    for field in ("runtimeClassName", "priorityClassName"):
+        if placement.get(field):
+            spec[field] = placement[field]
     return spec
+
+
+def tolerations(swarm: Swarm) -> list[Manifest]:
+    """Return a swarm's tolerations; the apiserver drops what is empty, and a template that held it would differ."""
+    asked = swarm.spec["placement"].get("tolerations", ())
+    return [{key: value for key, value in each.items() if value != ""} for each in asked]
 
 
 def restricted_container() -> dict[str, Any]:

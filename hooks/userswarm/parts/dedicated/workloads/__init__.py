@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import orjson
 
 from userswarm.errors import Problem
+from userswarm.parts.dedicated.workloads.fields import READERS
 from userswarm.spec import quantity
 from userswarm.spec.settings import Settings
 from userswarm.spec.slugs import SWARM_PREFIX
@@ -29,7 +30,6 @@ from userswarm.wire.k8s import (
     applied_size,
     too_large,
 )
-from userswarm.workloads.fields import READERS
 
 WORKLOAD_KINDS: tuple[Kind, ...] = (DEPLOYMENT, SERVICE, CONFIG_MAP, JOB, CRON_JOB)
 MAX_WORKLOADS_BYTES = 256 * 1024

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from userswarm.isolation import NO_ROLE, Isolation, Member
+from userswarm.parts.dedicated.isolation import NO_ROLE, Isolation, Member
+from userswarm.parts.dedicated.walls import wall
 from userswarm.spec.identity import Identity
 from userswarm.spec.slugs import digest
-from userswarm.wire.k8s import Manifest
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.k8s import ROLE, ROLE_BINDING, Manifest
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -33,8 +35,9 @@ EDIT_RULES = (
 """What the role edit may write besides."""
 
 
-def build_access(isolation: Isolation, identity: Identity) -> list[Manifest]:
+def build(isolation: Isolation, swarm: Swarm) -> list[Manifest]:
     """Return the Role and RoleBinding of the swarm's ServiceAccount, if it has any, and those of its members."""
+    identity = swarm.identity
     manifests: list[Manifest] = []
     if isolation.access != NO_ROLE:
         manifests += [_role(isolation.access, identity), _own_binding(identity)]
@@ -82,3 +85,6 @@ def _member_binding(member: Member, identity: Identity) -> Manifest:
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": f"userswarm-namespace-{member.role}"},
         "subjects": [{"kind": member.kind, "name": member.name, "apiGroup": _RBAC}],
     }
+
+
+PART = wall("access", (ROLE, ROLE_BINDING), build)

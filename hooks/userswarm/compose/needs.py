@@ -1,0 +1,36 @@
+"""What an answer would have to see besides; a settled swarm needs nothing.
+
+What each part needs it says itself. One rule holds for all: a child that is asked for and does not come about is looked
+up under its name, since Metacontroller never shows what somebody else owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from userswarm.compose.desired import Finding
+from userswarm.parts.shape import LOOK_AFTER, object_need
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.k8s import CHILD_KINDS, Manifest
+
+_KINDS = {kind.kind: kind for kind in CHILD_KINDS}
+
+
+def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
+    """Return the needs of all parts together: `objects`, one rule a kind and namespace, and `http`; or neither."""
+    asked = [finding.part.needs(finding.config, swarm, finding.sight) for finding in findings]
+    rules: dict[tuple[str, str], Manifest] = {}
+    for rule in [*(rule for each in asked for rule in each.objects), *_missing(findings)]:
+        known = rules.setdefault((rule["resource"], rule.get("namespace", "")), rule)
+        known["names"] = list(dict.fromkeys(known["names"] + rule["names"]))
+    http = next((each.http for each in asked if each.http is not None), None)
+    return {**({"objects": list(rules.values())} if rules else {}), **({"http": http} if http else {})}
+
+
+def _missing(findings: list[Finding]) -> Iterator[Manifest]:
+    """Look up the children that have been asked for and are not there."""
+    for finding in findings:
+        if finding.missing and finding.sight.waited(finding.part.condition) >= LOOK_AFTER:
+            for child in finding.missing:
+                metadata = child["metadata"]
+                yield object_need(_KINDS[child["kind"]], metadata.get("namespace", ""), metadata["name"])

@@ -1,0 +1,1 @@
+"""A Dedicated swarm: a namespace of its own, its walls, and the tenant's own workloads in it."""
