@@ -31,5 +31,5 @@ In reading order:
     runtime/      runs inside a swarm's Pods: bootstrap and probe
     backend/      for backends: create UserSwarms, find their endpoints
     reaper/       deletes UserSwarms whose owner is gone
-    devcluster/   an in-memory cluster for `userswarm demo` and the tests
+    demo/         what `userswarm demo` tells, on the in-memory cluster of the package devcluster beside this one
 """

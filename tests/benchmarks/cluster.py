@@ -10,10 +10,10 @@ import orjson
 
 from benchmarks.report import Report, Value
 from benchmarks.samples import SETTINGS, user_swarm
+from devcluster.clock import Clock
+from devcluster.hooks import HookResponse
 from userswarm.customize import customize
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.hooks import HookResponse
+from userswarm.demo.cluster import Cluster
 from userswarm.finalize import finalize
 from userswarm.sync import sync
 

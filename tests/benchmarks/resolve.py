@@ -14,10 +14,10 @@ import click
 from kubernetes import client as kubernetes_client
 
 from benchmarks.report import Report, Value, machine
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.rest import RestServer
 from userswarm.backend import OwnershipError, UserSwarmClient
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.rest import RestServer
 from userswarm.spec.schema import load_crd
 
 KIND = ("crawbl.ai/v1alpha1", "UserSwarm")

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
+from devcluster.clock import START
+from devcluster.metacontroller import HookCall
+from userswarm.demo.cluster import Cluster
 from userswarm.compose.plan import compute_plan
-from userswarm.devcluster.clock import START
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.metacontroller import HookCall
 from userswarm.spec.settings import Settings
 
 Json = dict[str, Any]

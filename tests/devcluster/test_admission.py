@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, Workloads, claim, config_map, namespace, pod, refusal
-from userswarm.devcluster.admission import PROTECTION, restricted_violations
+from devcluster.admission import PROTECTION, restricted_violations
+from fakes import NAMESPACE, Workloads, claim, config_map, namespace, pod, refusal
 
 
 @pytest.fixture

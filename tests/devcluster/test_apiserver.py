@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import (
+from devcluster.apiserver import AdmissionRequest, ApiServer, WatchEvent
+from devcluster.clock import Clock
+from devcluster.errors import forbidden
+from devcluster.selectors import from_labels, from_text
+from fakes import (
     NAMESPACE,
     claim,
     config_map,
@@ -17,10 +21,6 @@ from devcluster.fakes import (
     stateful_set,
     widget,
 )
-from userswarm.devcluster.apiserver import AdmissionRequest, ApiServer, WatchEvent
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.errors import forbidden
-from userswarm.devcluster.selectors import from_labels, from_text
 
 C = ("v1", "ConfigMap", NAMESPACE, "c")
 W = ("example.com/v1", "Widget", None, "w")

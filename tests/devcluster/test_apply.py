@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, claim, config_map, crd, namespace, pod_spec, refusal, stateful_set, widget
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.ownership import field_name
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.ownership import field_name
+from fakes import NAMESPACE, claim, config_map, crd, namespace, pod_spec, refusal, stateful_set, widget
 
 S = ("apps/v1", "StatefulSet", NAMESPACE, "s")
 

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from userswarm.devcluster.clock import Clock
+from devcluster.clock import Clock
 
 
 def test_time_stands_still_until_it_is_advanced() -> None:

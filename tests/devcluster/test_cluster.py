@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from devcluster.fakes import FakeHooks, controller, crd, widget
-from userswarm.devcluster.admission import StorageClass
-from userswarm.devcluster.cluster import Cluster, load_manifests
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.metacontroller import SERVER_SIDE_APPLY
-from userswarm.devcluster.workloads.claims import ClaimTimings
-from userswarm.devcluster.workloads.kubelet import Timings
+from devcluster.admission import StorageClass
+from devcluster.faults import Trouble
+from devcluster.metacontroller import SERVER_SIDE_APPLY
+from devcluster.workloads.claims import ClaimTimings
+from devcluster.workloads.kubelet import Timings
+from fakes import FakeHooks, controller, crd, widget
+from userswarm.demo.cluster import Cluster, load_manifests
 from userswarm.spec.manifests import manifest_path
 
 KEPT = {"Namespace", "CompositeController", "Event"}

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import crd, refusal, widget
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.crd import CustomResource
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.crd import CustomResource
+from fakes import crd, refusal, widget
 from userswarm.errors import SchemaError
 from userswarm.spec.schema import load_crd
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from devcluster.fakes import Json
-from userswarm.devcluster.apiserver import Write
-from userswarm.devcluster.cluster import Cluster, composite_controller
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.objects import labels_of
-from userswarm.devcluster.workloads.namespaces import CONTENTS
-from userswarm.place import ALLOW_LABEL
+from devcluster.apiserver import Write
+from devcluster.faults import Trouble
+from devcluster.objects import labels_of
+from devcluster.workloads.namespaces import CONTENTS
+from fakes import Json
+from userswarm.demo.cluster import Cluster, composite_controller
 from userswarm.spec.manifests import manifest_path
+from userswarm.place import ALLOW_LABEL
 
 NAME = "ann"
 NAMESPACE = "swarm-ann"

@@ -1,10 +1,15 @@
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devcluster.fakes import (
+from devcluster.admission import StorageAdmission, StorageClass
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.defaults import as_stored
+from devcluster.merge import read_last_applied
+from fakes import (
+    CAPTURED,
     NAMESPACE,
     claim,
     config_map,
@@ -16,13 +21,7 @@ from devcluster.fakes import (
     service,
     stateful_set,
 )
-from userswarm.devcluster.admission import StorageAdmission, StorageClass
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.defaults import as_stored
-from userswarm.devcluster.merge import read_last_applied
 
-CAPTURED = Path(__file__).resolve().parents[2].parent / "shared" / "metacontroller-requests"
 # Decided by the real cluster, or by its other controllers, and different in every run.
 VOLATILE = {"clusterIP", "clusterIPs", "volumeName"}
 

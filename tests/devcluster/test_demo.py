@@ -16,8 +16,8 @@ import yaml
 from click.testing import CliRunner
 
 from userswarm.cli import cli
-from userswarm.devcluster import demo
-from userswarm.devcluster.demo import DemoError, Story, run_demo, webhook
+from userswarm.demo import story as demo
+from userswarm.demo.story import DemoError, Story, run_demo, webhook
 from userswarm.errors import InvalidParentError
 from userswarm.spec.manifests import manifest_path
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, Json
-from devcluster.tenants import Tenants, deployment, quota
-from userswarm.devcluster.apiserver import WatchEvent
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.objects import labels_of
-from userswarm.devcluster.workloads.deployments import HASH_LABEL, REVISION
+from devcluster.apiserver import WatchEvent
+from devcluster.faults import Trouble
+from devcluster.objects import labels_of
+from devcluster.workloads.deployments import HASH_LABEL, REVISION
+from fakes import NAMESPACE, Json
+from tenants import Tenants, deployment, quota
 
 NEW = "registry.example/web:2"
 

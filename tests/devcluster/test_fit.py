@@ -11,10 +11,10 @@ from unittest.mock import patch
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
-from devcluster.fakes import Json
+from devcluster.errors import ApiError
+from fakes import Json
 from userswarm.compose import plan as planning
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.errors import ApiError
+from userswarm.demo.cluster import Cluster
 from userswarm.errors import InvalidParentError
 from userswarm.spec.parent import parse_parent
 from userswarm.spec.settings import Settings

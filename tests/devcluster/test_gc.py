@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, Workloads, config_map, crd, namespace, stateful_set, widget
-from userswarm.devcluster.apiserver import AdmissionRequest
-from userswarm.devcluster.errors import forbidden
+from devcluster.apiserver import AdmissionRequest
+from devcluster.errors import forbidden
+from fakes import NAMESPACE, Workloads, config_map, crd, namespace, stateful_set, widget
 
 Json = dict[str, Any]
 W = ("example.com/v1", "Widget", None, "w")

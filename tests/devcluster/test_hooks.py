@@ -2,65 +2,42 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.hooks import HookConnectionError, HttpHooks, InProcessHooks
-from userswarm.errors import RequestError, WrongParentError
-from userswarm.spec.settings import Settings
+from devcluster.hooks import HookConnectionError, HookResponse, HttpHooks, InProcessHooks
 
 
-def in_process(hook: Any) -> InProcessHooks:
-    return InProcessHooks(Settings(), Clock(), {"sync": hook})
-
-
-def test_a_hook_in_process_gets_fresh_json_settings_and_the_clusters_time() -> None:
+def test_a_hook_in_process_gets_fresh_json() -> None:
     seen: list[Any] = []
 
-    def sync(request: Any, settings: Settings, now: datetime) -> Any:
-        seen.append((request, settings, now))
+    def sync(request: Any) -> Any:
+        seen.append(request)
         request["parent"]["changed"] = True
         return {"children": []}
 
-    clock = Clock()
-    settings = Settings(default_image="i:1")
-    hooks = InProcessHooks(settings, clock, {"sync": sync})
+    hooks = InProcessHooks({"sync": sync})
     body = b'{"parent":{}}'
     answer = hooks("sync", body)
     hooks("sync", body)
 
     assert (answer.status, answer.body) == (200, b'{"children":[]}')
-    assert [request for request, _, _ in seen] == [{"parent": {"changed": True}}] * 2
-    assert seen[0][1] is settings
-    assert seen[0][2] == clock.now()
+    assert seen == [{"parent": {"changed": True}}] * 2
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "words"),
-    [
-        (RequestError("parent", "is missing"), 400, "parent: is missing"),
-        (WrongParentError("a Pod"), 422, "a Pod"),
-        (ZeroDivisionError("bug"), 500, "ZeroDivisionError: bug"),
-    ],
-)
-def test_what_a_hook_raises_becomes_a_status(error: Exception, status: int, words: str) -> None:
-    def sync(*_: Any) -> Any:
-        raise error
+def test_a_hook_in_process_may_choose_its_status() -> None:
+    hooks = InProcessHooks({"sync": lambda _: HookResponse(429, b"", {"retry-after": "3"})})
 
-    answer = in_process(sync)("sync", b"{}")
-
-    assert answer.status == status
-    assert words in json.loads(answer.body)["error"]
+    assert hooks("sync", b"{}").status == 429
 
 
-def test_the_projects_own_hooks_are_found_by_name() -> None:
-    hooks = InProcessHooks(Settings(), Clock())
+def test_what_a_hook_raises_is_a_500() -> None:
+    answer = InProcessHooks({"sync": lambda _: 1 // 0})("sync", b"{}")
 
-    assert [hooks(name, b"{}").status for name in ("sync", "finalize", "customize", "sync")] == [400, 400, 400, 400]
+    assert answer.status == 500
+    assert "ZeroDivisionError" in json.loads(answer.body)["error"]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -3,7 +3,11 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import (
+from devcluster.apiserver import AdmissionRequest
+from devcluster.errors import ApiError
+from devcluster.faults import Trouble
+from devcluster.objects import condition
+from fakes import (
     NAMESPACE,
     Workloads,
     claim,
@@ -14,10 +18,6 @@ from devcluster.fakes import (
     service,
     stateful_set,
 )
-from userswarm.devcluster.apiserver import AdmissionRequest
-from userswarm.devcluster.errors import ApiError
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.objects import condition
 
 Json = dict[str, Any]
 J = ("batch/v1", "Job", NAMESPACE, "j")

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import (
+from devcluster.faults import Faults, Trouble
+from devcluster.objects import condition
+from fakes import (
     NAMESPACE,
     Workloads,
     claim,
@@ -13,8 +15,6 @@ from devcluster.fakes import (
     service,
     stateful_set,
 )
-from userswarm.devcluster.faults import Faults, Trouble
-from userswarm.devcluster.objects import condition
 
 Json = dict[str, Any]
 P = ("v1", "Pod", NAMESPACE, "p")

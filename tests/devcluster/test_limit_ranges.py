@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, claim, pod, refusal
-from devcluster.tenants import Tenants, limits, resources
+from fakes import NAMESPACE, claim, pod, refusal
+from tenants import Tenants, limits, resources
 
 CONTAINER = {
     "type": "Container",

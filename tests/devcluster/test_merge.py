@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from userswarm.devcluster.merge import (
+from devcluster.merge import (
     LAST_APPLIED,
     apply_update,
     find_merge_key,

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import (
+from devcluster.apiserver import AdmissionRequest
+from devcluster.errors import ApiError, conflict
+from devcluster.hooks import HookResponse
+from devcluster.merge import LAST_APPLIED
+from devcluster.metacontroller import SERVER_SIDE_APPLY, HookCall, Metacontroller
+from fakes import (
     NAMESPACE,
     FakeHooks,
     Workloads,
@@ -18,11 +23,6 @@ from devcluster.fakes import (
     service,
     widget,
 )
-from userswarm.devcluster.apiserver import AdmissionRequest
-from userswarm.devcluster.errors import ApiError, conflict
-from userswarm.devcluster.hooks import HookResponse
-from userswarm.devcluster.merge import LAST_APPLIED
-from userswarm.devcluster.metacontroller import SERVER_SIDE_APPLY, HookCall, Metacontroller
 
 Json = dict[str, Any]
 
@@ -189,7 +189,7 @@ def test_a_settled_parent_costs_no_writes(strategy: str) -> None:
     [{"nodeSelector": {}}, {"priority": 0.0}, {"schedulerName": None}],
 )
 def test_what_the_server_stores_differently_is_written_at_every_sync(data: Json) -> None:
-    from devcluster.fakes import stateful_set
+    from fakes import stateful_set
 
     child = stateful_set(replicas=0, pod_spec_changes=data)
     zoo = Zoo(FakeHooks(sync=always(child)), ("apps/v1", "statefulsets", "InPlace"))

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from userswarm.devcluster.metadata import ANNOTATIONS_LIMIT, metadata_problems, name_problem
+from devcluster.metadata import ANNOTATIONS_LIMIT, metadata_problems, name_problem
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import namespace, refusal
-from devcluster.tenants import RBAC, cron_job, deployment, limits, network_policy, quota, role, role_binding
-from devcluster.test_defaults import CAPTURED
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.merge import read_last_applied
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.merge import read_last_applied
+from fakes import CAPTURED, namespace, refusal
+from tenants import RBAC, cron_job, deployment, limits, network_policy, quota, role, role_binding
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, claim, config_map, job, pod, refusal, secret, service
-from devcluster.tenants import Tenants, quota, resources
-from userswarm.devcluster.resources import pod_usage, written
+from devcluster.resources import pod_usage, written
+from fakes import NAMESPACE, claim, config_map, job, pod, refusal, secret, service
+from tenants import Tenants, quota, resources
 from userswarm.spec.quantity import parse
 
 

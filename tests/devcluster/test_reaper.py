@@ -18,13 +18,13 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.rest import RestServer
 from unit.reaper import postgres
 from unit.reaper.backend import Backend, serve
 from unit.reaper.fakes import FakeSource, FakeTime, run
 from userswarm.backend.api import API_VERSION, KIND, RetryPolicy, UserSwarmApi, connect
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.rest import RestServer
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.cluster import ClusterError, Deletion, KubernetesCluster
 from userswarm.reaper.commands import reap

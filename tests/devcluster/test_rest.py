@@ -20,11 +20,11 @@ from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 from kubernetes import watch as kubernetes_watch
 
-from userswarm.devcluster.apiserver import AdmissionRequest, ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.rest import RestServer
-from userswarm.spec.schema import load_crd
+from devcluster.apiserver import AdmissionRequest, ApiServer
+from devcluster.clock import Clock
+from devcluster.rest import RestServer
 from userswarm.wire.k8s import Manifest
+from userswarm.spec.schema import load_crd
 
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"

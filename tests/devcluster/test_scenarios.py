@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.metacontroller import SERVER_SIDE_APPLY
+from devcluster.faults import Trouble
+from devcluster.metacontroller import SERVER_SIDE_APPLY
+from userswarm.demo.cluster import Cluster
 
 NAME = "workspace-story"
 NAMESPACE = "userswarms"

@@ -1,7 +1,7 @@
 import pytest
 
-from devcluster.fakes import refusal
-from userswarm.devcluster.selectors import EVERYTHING, from_labels, from_object, from_text
+from devcluster.selectors import EVERYTHING, from_labels, from_object, from_text
+from fakes import refusal
 
 LABELS = {"app": "x", "tier": "1", "example.com/role": "db"}
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import NAMESPACE, Workloads, stateful_set
-from userswarm.devcluster.faults import Trouble
+from devcluster.faults import Trouble
+from fakes import NAMESPACE, Workloads, stateful_set
 
 Json = dict[str, Any]
 S = ("apps/v1", "StatefulSet", NAMESPACE, "s")

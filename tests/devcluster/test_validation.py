@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from devcluster.fakes import claim, config_map, job, namespace, pod, refusal, secret, service, stateful_set
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from fakes import claim, config_map, job, namespace, pod, refusal, secret, service, stateful_set
 
 
 @pytest.fixture

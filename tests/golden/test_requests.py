@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.faults import Trouble
-from userswarm.devcluster.metacontroller import HookCall
+from devcluster.faults import Trouble
+from devcluster.metacontroller import HookCall
+from userswarm.demo.cluster import Cluster
 
 NAME = "workspace-golden"
 MEANING = "If the change is meant, write it with --update-golden and read the diff: this is what clusters will see."

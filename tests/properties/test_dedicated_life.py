@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from userswarm.devcluster.cluster import Cluster, composite_controller
-from userswarm.devcluster.errors import ApiError
-from userswarm.devcluster.faults import Trouble
+from devcluster.errors import ApiError
+from devcluster.faults import Trouble
+from userswarm.demo.cluster import Cluster, composite_controller
 from witness import Witness
 
 NAME = "workspace-walled"

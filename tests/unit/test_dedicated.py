@@ -13,16 +13,12 @@ import pytest
 import yaml
 
 import scenes
+from devcluster.admission import restricted_violations
+from devcluster.defaults import add_defaults, as_stored
+from devcluster.merge import apply_update, set_last_applied
 from scenes import Scene, children_of, condition
 from unit import test_workloads as samples
 from userswarm.children.dedicated.network import PRIVATE_IPV4, PRIVATE_IPV6
-from userswarm.cli.rendering import render_children
-from userswarm.compose.plan import Plan, compute_plan
-from userswarm.devcluster.admission import restricted_violations
-from userswarm.devcluster.defaults import add_defaults, as_stored
-from userswarm.devcluster.merge import apply_update, set_last_applied
-from userswarm.spec.manifests import manifest_path
-from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import (
     CLAIM,
     CRON_JOB,
@@ -37,6 +33,10 @@ from userswarm.wire.k8s import (
     SERVICE,
     STATEFUL_SET,
 )
+from userswarm.spec.manifests import manifest_path
+from userswarm.compose.plan import Plan, compute_plan
+from userswarm.cli.rendering import render_children
+from userswarm.spec.settings import Settings
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import scenes
-from userswarm.devcluster.admission import restricted_violations
-from userswarm.spec.settings import Settings
+from devcluster.admission import restricted_violations
 from userswarm.wire.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
+from userswarm.spec.settings import Settings
 from userswarm.workloads import MAX_WORKLOADS_BYTES, Surroundings, Workload, complete_workloads, pod_template
 
 Json = dict[str, Any]

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from devcluster.rest import RestServer
 from unit.backend.world import World, make_api, make_api_client
 from userswarm.backend import UserSwarmClient
-from userswarm.devcluster.rest import RestServer
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from devcluster.rest import RestServer
 from unit.backend.world import FINALIZER, SOON, World, alongside, make_api_client
 from userswarm.backend import (
     BeingDeletedError,
@@ -18,8 +19,7 @@ from userswarm.backend import (
     SwarmInvalidError,
     UserSwarmClient,
 )
-from userswarm.devcluster.cluster import Cluster, composite_controller
-from userswarm.devcluster.rest import RestServer
+from userswarm.demo.cluster import Cluster, composite_controller
 
 NAME = "workspace-w1"
 MEMBERS = [{"kind": "User", "name": "ann@example.com", "role": "view"}]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devcluster.rest import RestServer
 from unit.backend.world import SOON, alongside, eventually, make_api_client
 from userswarm.backend import NotFound, NotVerified, SwarmInvalidError, UserSwarmClient
-from userswarm.devcluster.cluster import Cluster
-from userswarm.devcluster.rest import RestServer
+from userswarm.demo.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 

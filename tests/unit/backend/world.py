@@ -11,14 +11,14 @@ from typing import Any
 
 from kubernetes import client as kubernetes_client
 
+from devcluster.apiserver import ApiServer
+from devcluster.clock import Clock
+from devcluster.rest import RestServer
+from devcluster.rest_faults import Fault
 from userswarm.backend import RetryPolicy, UserSwarmClient
 from userswarm.backend.api import UserSwarmApi
-from userswarm.devcluster.apiserver import ApiServer
-from userswarm.devcluster.clock import Clock
-from userswarm.devcluster.rest import RestServer
-from userswarm.devcluster.rest_faults import Fault
-from userswarm.spec.schema import load_crd
 from userswarm.wire.k8s import Manifest
+from userswarm.spec.schema import load_crd
 
 API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"

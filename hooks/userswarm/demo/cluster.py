@@ -1,0 +1,98 @@
+"""The dev cluster as this project needs it: with our CRD, our namespaces, our controller and our hooks.
+
+cluster = Cluster()
+cluster.apply({"apiVersion": "crawbl.ai/v1alpha1", "kind": "UserSwarm", …})
+cluster.settle()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devcluster import cluster as devcluster
+from devcluster.clock import Clock
+from devcluster.hooks import Hook, HookResponse, Hooks, json_response
+from userswarm.customize import customize
+from userswarm.errors import RequestError, WrongParentError
+from userswarm.finalize import finalize
+from userswarm.wire.k8s import Manifest, Observed
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.schema import load_crd
+from userswarm.spec.settings import Settings
+from userswarm.sync import sync
+
+USER_SWARM = ("crawbl.ai/v1alpha1", "UserSwarm")
+
+
+class Cluster(devcluster.Cluster):
+    """A dev cluster with all that a UserSwarm needs; hooks, controller and CRD are our own where none are given."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        hooks: Hooks | None = None,
+        controller: Observed | None = None,
+        crd: Observed | None = None,
+        **options: Any,
+    ) -> None:
+        self.settings = settings or Settings()
+        clock = Clock()
+        super().__init__(
+            controller or composite_controller(),
+            hooks or own_hooks(self.settings, clock),
+            crds=[crd or load_crd()],
+            objects=load_manifests("namespace", "Namespace"),
+            clock=clock,
+            **options,
+        )
+
+    def user_swarm(self, name: str) -> Manifest:
+        """Return a UserSwarm; 404 if there is none."""
+        return self.api.get(*USER_SWARM, None, name)
+
+    def edit(self, name: str, patch: Mapping[str, Any]) -> Manifest:
+        """Apply a merge patch to a UserSwarm, as ``kubectl patch`` does."""
+        return self.api.patch(*USER_SWARM, None, name, patch)
+
+    def delete(self, name: str, *, propagation: str = "Background") -> None:
+        """Delete a UserSwarm."""
+        self.api.delete(*USER_SWARM, None, name, propagation=propagation)
+
+
+def own_hooks(settings: Settings, clock: Clock) -> Mapping[str, Hook]:
+    """Return our hooks, called in process at the cluster's time; what they raise is answered as our server does."""
+
+    def answering(hook: Any) -> Hook:
+        def answer(request: Manifest) -> Mapping[str, Any] | HookResponse:
+            try:
+                found: Mapping[str, Any] = hook(request, settings, clock.now())
+            except RequestError as error:
+                return json_response(400, {"error": str(error)})
+            except WrongParentError as error:
+                return json_response(422, {"error": str(error)})
+            return found
+
+        return answer
+
+    return {"sync": answering(sync), "finalize": answering(finalize), "customize": answering(customize)}
+
+
+def composite_controller(*, dedicated: bool = False) -> Manifest:
+    """Return this project's CompositeController, for Dedicated swarms too if asked for."""
+    controller = next(load_manifests("controller", "CompositeController"))
+    if dedicated:
+        patch = manifest_path("components/dedicated/compositecontroller.yaml").read_text(encoding="utf-8")
+        controller["spec"]["childResources"] += [step["value"] for step in yaml.safe_load(patch)]
+    return controller
+
+
+def load_manifests(directory: str, kind: str) -> Iterator[Manifest]:
+    """Yield the objects of one kind from the files of a directory of this project's manifests, by file name."""
+    for path in sorted(Path(manifest_path(directory)).glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            if document["kind"] == kind:
+                yield document

@@ -1,0 +1,18 @@
+"""Our hooks in process answer the dev cluster as our server answers Metacontroller."""
+
+from __future__ import annotations
+
+import pytest
+
+from devcluster.clock import Clock
+from devcluster.hooks import InProcessHooks
+from userswarm.demo.cluster import own_hooks
+from userswarm.spec.settings import Settings
+
+A_POD = b'{"parent":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}},"children":{},"related":{}}'
+
+
+@pytest.mark.parametrize("hook", ["sync", "finalize"])
+@pytest.mark.parametrize(("body", "status"), [(b"{}", 400), (A_POD, 422)])
+def test_what_our_hooks_refuse_has_our_servers_status(hook: str, body: bytes, status: int) -> None:
+    assert InProcessHooks(own_hooks(Settings(), Clock()))(hook, body).status == status
