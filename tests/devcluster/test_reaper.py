@@ -25,9 +25,9 @@ from unit.reaper import postgres
 from unit.reaper.backend import Backend, serve
 from unit.reaper.fakes import FakeSource, FakeTime, run
 from userswarm.backend.api import API_VERSION, KIND, RetryPolicy, UserSwarmApi, connect
+from userswarm.cli import cli
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.cluster import ClusterError, Deletion, KubernetesCluster
-from userswarm.reaper.commands import reap
 from userswarm.reaper.decide import Rules
 from userswarm.reaper.reap import Options
 from userswarm.reaper.report import ExitCode
@@ -296,7 +296,7 @@ def test_claims_that_may_not_be_listed_are_exit_code_1(cluster: Cluster) -> None
 
 
 def invoke(cluster: Cluster, *words: str) -> Result:
-    return CliRunner().invoke(reap, ["--kubeconfig", str(cluster.kubeconfig), "--confirm-after", "0s", *words])
+    return CliRunner().invoke(cli, ["reap", "--kubeconfig", str(cluster.kubeconfig), "--confirm-after", "0s", *words])
 
 
 def command(cluster: Cluster, owners: Path, *words: str) -> Result:
