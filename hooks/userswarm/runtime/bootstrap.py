@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
+
 from userswarm.runtime.config_merge import Table, merge_config, parse_config, union
 from userswarm.runtime.folder import LARGEST, BootstrapError, Folder, UnusableError, naming, open_folder
-from userswarm.runtime.toml_write import document_text
 
 OWNER_FILE = ".userswarm-owner"
 FILES_RECORD = ".userswarm-files"
@@ -116,7 +117,7 @@ def _place_config(home: Folder, name: str, rendered: Rendered, say: Say) -> None
         claim = union(base, rendered.table)
         if claim != base:
             # Should we be killed behind the live file, the record still knows all that we put into it.
-            _write_if_other(home, _base_name(name), document_text(claim).encode() if base else record)
+            _write_if_other(home, _base_name(name), tomli_w.dumps(claim).encode() if base else record)
         home.write(name, result.encode())
         say(f"{name}: {'written' if live is None else 'merged'}")
     _write_if_other(home, _base_name(name), record)

@@ -2,27 +2,24 @@
 
 A key that we set is ours. A key that we set last time and no longer set goes, and a table that this leaves empty.
 Everything else was written by the runtime or its user, and stays. Tables are merged key by key; an array is one
-value. What the merge says is computed on plain values; only then is the text edited, and what comes out is read
-back: an edit that does not say exactly that is replaced by the whole document written anew.
+value. What the merge says is computed on plain values; only then is the text edited. Where no edit of it says exactly
+that, the document is written anew: the values are never wrong, comments may be lost.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+import tomli_w
+
 from userswarm.runtime.toml_edit import edit, same
-from userswarm.runtime.toml_scan import scan
-from userswarm.runtime.toml_write import document_text
 
 Table = dict[str, Any]
 
 DEEPEST = 64
 """How many tables and arrays may be within each other."""
-
-_COMMENT = re.compile(r"#[^\r\n]*")
 
 
 def parse_config(content: bytes) -> tuple[str, Table]:
@@ -49,8 +46,8 @@ def merge_config(base: Mapping[str, Any], ours: Mapping[str, Any], live: str) ->
     wanted = merge_values(base, ours, said)
     if same(said, wanted):
         return live
-    text = edit(live, said, wanted)
-    return text if _says(text, wanted) else _write_anew(live, wanted)
+    edited = edit(live, said, wanted)
+    return tomli_w.dumps(wanted) if edited is None else edited
 
 
 def merge_values(base: Mapping[str, Any], ours: Mapping[str, Any], live: Mapping[str, Any]) -> Table:
@@ -85,25 +82,6 @@ def union(one: Mapping[str, Any], other: Mapping[str, Any]) -> Table:
 
 def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _says(text: str, wanted: Table) -> bool:
-    try:
-        return same(tomllib.loads(text), wanted)
-    except tomllib.TOMLDecodeError:
-        return False
-
-
-def _write_anew(live: str, wanted: Table) -> str:
-    """Return the document in our own layout, with all the comments of the old text at its head."""
-    comments: list[str] = []
-    behind_last = 0
-    for statement in scan(live):
-        comments += [*_COMMENT.findall(live[behind_last : statement.start]), statement.comment]
-        behind_last = statement.end
-    comments += _COMMENT.findall(live[behind_last:])
-    head = "".join(f"{comment}\n" for comment in comments if comment)
-    return f"{head}\n{document_text(wanted)}" if head else document_text(wanted)
 
 
 def _check(table: Table) -> None:
