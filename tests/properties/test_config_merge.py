@@ -48,7 +48,7 @@ TABLES = st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=3
 class Layout:
     """Writes a table as TOML, with numbered comments in between: in one of its many layouts, or as people do.
 
-    lines: what an ordinary layout says where: the path, the comment line above or "", and the line itself.
+    lines: what an ordinary layout says where: the path, the comment line right above or "", and the line itself.
     """
 
     def __init__(self, draw: st.DrawFn, *, is_ordinary: bool = False) -> None:
@@ -117,7 +117,7 @@ class Layout:
         before = self._draw(st.sampled_from(["", "\n", "  ", "\n\n", "# {}\n", "\n # {}\n", "# {}\n\n"]))
         behind = self._draw(st.sampled_from([" # {}\n"] if self._is_ordinary else ["\n", " \n", " # {}\n", "#{}\n"]))
         before, behind = self._numbered(before), self._numbered(behind)
-        self.lines.append((path, before.strip(), text + behind))
+        self.lines.append((path, "" if before.endswith("\n\n") else before.strip(), text + behind))
         return before + text + behind
 
     def _numbered(self, text: str) -> str:
@@ -246,13 +246,14 @@ def test_lines_of_an_ordinary_document_stay_in_order_where_they_need_no_change(
 ) -> None:
     layout = Layout(data.draw, is_ordinary=True)
     live = layout.document(table)
-    wanted = merge_values(data.draw(relatives(table)), data.draw(relatives(table)), tomllib.loads(live))
-    edited = edit(live, table, wanted)
+    said = tomllib.loads(live)
+    wanted = merge_values(data.draw(relatives(said)), data.draw(relatives(said)), said)
+    edited = edit(live, said, wanted)
 
     assert edited is not None
     position = 0
     for path, above, line in sorted(layout.lines, key=lambda placed: live.index(placed[2])):
-        before, after = at(table, path), at(wanted, path)
+        before, after = at(said, path), at(wanted, path)
         is_header_of_both = line.startswith("[") and isinstance(before, dict) and isinstance(after, dict)
         if is_header_of_both or (before is not None and same(before, after)):
             for part in (above, line):

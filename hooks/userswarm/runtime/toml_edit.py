@@ -53,7 +53,8 @@ def _change(table: MutableMapping[str, Any], live: Mapping[str, Any], wanted: Ma
     for key in live.keys() - wanted.keys():
         del table[key]
     for key, value in wanted.items():
-        if isinstance(value, dict) and isinstance(live.get(key), dict):
+        # A table that becomes empty is set anew: it may have had no header of its own, and would be gone.
+        if value and isinstance(value, dict) and isinstance(live.get(key), dict):
             _change(table[key], live[key], value)
         elif key not in live or not same(live[key], value):
             table[key] = value
