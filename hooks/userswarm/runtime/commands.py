@@ -26,8 +26,9 @@ def bootstrap(config: Path, live: Path, workspace: Path, owner: str | None) -> N
     """Prepare a swarm's volume before its runtime starts.
 
     The rendered config.toml is merged into the live one: what it sets is set, what it set last time and no longer
-    sets is taken out, everything else stays as the runtime or its user wrote it, with comments and order. A live
-    file that does not parse is kept as config.toml.broken-N and replaced.
+    sets is taken out, everything else stays as the runtime or its user wrote it, with comments and order; a live
+    file in a rare layout, or beyond 64 KiB, keeps its values only. One that does not parse is kept as
+    config.toml.broken-N and replaced.
 
     The other files beside --config are copied beside --live and into --workspace. A copy in the workspace that
     was edited is kept.
