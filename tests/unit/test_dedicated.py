@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 import scenes
-from devcluster.admission import restricted_violations
-from devcluster.defaults import add_defaults, as_stored
-from devcluster.merge import apply_update, set_last_applied
 from scenes import Scene, children_of, condition
 from unit import test_workloads as samples
-from userswarm.children.dedicated.network import PRIVATE_IPV4, PRIVATE_IPV6
+from userswarm.children.dedicated.network import INTERNET
+from userswarm.devcluster.admission import restricted_violations
+from userswarm.devcluster.defaults import add_defaults, as_stored
+from userswarm.devcluster.merge import apply_update, set_last_applied
 from userswarm.wire.k8s import (
     CLAIM,
     CRON_JOB,
@@ -257,7 +257,7 @@ PRIVATE = [
     *("169.254.169.254", "169.254.20.10", "100.64.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     *("224.0.0.1", "255.255.255.255", "::1", "fe80::1", "fd00:ec2::254", "fc00::1", "ff02::1", "fec0::1"),
     *("::ffff:10.0.0.1", "::ffff:169.254.169.254", "::10.0.0.1", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe"),
-    *("64:ff9b:1::a00:1", "2002:a00:1::", "2001::1"),
+    *("64:ff9b:1::a00:1", "2002:a00:1::", "2001::1", "2001:db8::1", "4000::1", "1fff::1"),
 ]
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "172.32.0.1", "192.169.0.1", "100.128.0.1", "168.63.129.17"),
@@ -291,7 +291,7 @@ def test_a_dedicated_swarm_is_closed_to_what_a_shared_one_is() -> None:
     (egress,) = (each for each in documents if each["metadata"]["name"] == "runtime-egress")
     blocks = [each["ipBlock"] for rule in egress["spec"]["egress"] for each in rule["to"] if "ipBlock" in each]
     shared = {each["cidr"]: each["except"] for each in blocks}
-    assert shared == {"0.0.0.0/0": list(PRIVATE_IPV4), "::/0": list(PRIVATE_IPV6)}
+    assert shared == {cidr: list(exceptions) for cidr, exceptions in INTERNET}
 
 
 def test_what_the_platform_decides_opens_what_it_says_and_nothing_else() -> None:
