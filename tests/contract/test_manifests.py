@@ -666,7 +666,7 @@ def test_the_quota_holds_a_thousand_swarms_of_the_default_size() -> None:
     for kind, entry in (
         ("Service", "services"),
         ("ConfigMap", "configmaps"),
-        ("ServiceAccount", "serviceaccounts"),
+        ("ServiceAccount", "count/serviceaccounts"),
         ("PersistentVolumeClaim", "persistentvolumeclaims"),
         ("StatefulSet", "count/statefulsets.apps"),
     ):
