@@ -117,7 +117,8 @@ class Cluster:
 
         def established() -> bool:
             crd = self.get("CustomResourceDefinition", name) or {}
-            conditions: list[Any] = crd.get("status", {}).get("conditions", [])
+            # Null at first.
+            conditions: list[Any] = crd.get("status", {}).get("conditions") or []
             return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
         self.until(f"{name} to be established", established, lambda: "not established")
