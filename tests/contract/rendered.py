@@ -85,15 +85,20 @@ def _rendered(name: str) -> str:
         return json.dumps(build(MANIFESTS / name))
     with tempfile.TemporaryDirectory() as scratch:
         copy = copy_manifests(Path(scratch))
-        stand_in = copy / "metacontroller" / "upstream"
-        stand_in.mkdir()
-        (stand_in / "all.yaml").write_text(UPSTREAM_STAND_IN, encoding="utf-8")
-        (stand_in / "kustomization.yaml").write_text("resources: [all.yaml]\n", encoding="utf-8")
-        kustomization = copy / "metacontroller" / "kustomization.yaml"
-        text = kustomization.read_text(encoding="utf-8")
-        assert UPSTREAM in text
-        kustomization.write_text(text.replace(UPSTREAM, "upstream"), encoding="utf-8")
+        stand_in_upstream(copy, UPSTREAM_STAND_IN)
         return json.dumps(build(copy / "metacontroller"))
+
+
+def stand_in_upstream(manifests: Path, text: str) -> None:
+    """Let copied manifests build on a text instead of what Metacontroller's authors publish."""
+    stand_in = manifests / "metacontroller" / "upstream"
+    stand_in.mkdir()
+    (stand_in / "all.yaml").write_text(text, encoding="utf-8")
+    (stand_in / "kustomization.yaml").write_text("resources: [all.yaml]\n", encoding="utf-8")
+    kustomization = manifests / "metacontroller" / "kustomization.yaml"
+    kept = kustomization.read_text(encoding="utf-8")
+    assert UPSTREAM in kept
+    kustomization.write_text(kept.replace(UPSTREAM, "upstream"), encoding="utf-8")
 
 
 def rendered(name: str) -> list[Object]:
@@ -116,15 +121,20 @@ def production_with(*components: str) -> list[Object]:
 @functools.cache
 def _production_with(components: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as scratch:
-        overlay = copy_manifests(Path(scratch)) / "overlays" / "production"
-        kustomization = overlay / "kustomization.yaml"
-        text = kustomization.read_text(encoding="utf-8")
-        for component in components:
-            commented = f"  # - ../../components/{component}\n"
-            assert commented in text, f"{component} is not offered in overlays/production"
-            text = text.replace(commented, f"  - ../../components/{component}\n")
-        kustomization.write_text(text, encoding="utf-8")
-        return json.dumps(build(overlay))
+        manifests = copy_manifests(Path(scratch))
+        switch_on(manifests, *components)
+        return json.dumps(build(manifests / "overlays" / "production"))
+
+
+def switch_on(manifests: Path, *components: str) -> None:
+    """Switch opt-in components of copied manifests on as an operator does it: the # taken off."""
+    kustomization = manifests / "overlays" / "production" / "kustomization.yaml"
+    text = kustomization.read_text(encoding="utf-8")
+    for component in components:
+        commented = f"  # - ../../components/{component}\n"
+        assert commented in text, f"{component} is not offered in overlays/production"
+        text = text.replace(commented, f"  - ../../components/{component}\n")
+    kustomization.write_text(text, encoding="utf-8")
 
 
 def offered_components() -> list[str]:
@@ -132,6 +142,13 @@ def offered_components() -> list[str]:
     text = (MANIFESTS / "overlays/production/kustomization.yaml").read_text(encoding="utf-8")
     marker = "  # - ../../components/"
     return [line.removeprefix(marker) for line in text.splitlines() if line.startswith(marker)]
+
+
+# One of the two reapers excludes the other: both bring the same CronJob.
+ALL_AT_ONCE = [name for name in offered_components() if name != "reaper-postgres"]
+# What a component says it needs, at the top of its file.
+NEEDED = {"cert-manager": ["tls"], "mtls": ["tls"], "reaper-claims": ["reaper-url"]}
+ALONE = [(name, [*NEEDED.get(name, []), name]) for name in offered_components()]
 
 
 def kustomizations() -> list[str]:

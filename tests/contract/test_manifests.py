@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from prometheus_client import Counter, Histogram
 
 from contract.rendered import (
+    ALL_AT_ONCE,
+    ALONE,
     COMPONENTS,
     MANIFESTS,
     ROOT,
@@ -28,7 +30,6 @@ from contract.rendered import (
     kustomizations,
     named,
     of_kind,
-    offered_components,
     pod_specs,
     production_with,
     rendered,
@@ -53,12 +54,6 @@ METACONTROLLER_CRDS = ROOT.parent / "shared" / "crds" / "metacontroller-crds-v1.
 
 LATEST = int(kubernetes_validate.latest_version().split(".")[1])
 MINORS = [f"1.{minor}" for minor in range(LATEST - 2, LATEST + 1)]
-
-# One of the two reapers excludes the other: both bring the same CronJob.
-ALL_AT_ONCE = [name for name in offered_components() if name != "reaper-postgres"]
-# What a component says it needs, at the top of its file.
-NEEDED = {"cert-manager": ["tls"], "mtls": ["tls"], "reaper-claims": ["reaper-url"]}
-ALONE = [(name, [*NEEDED.get(name, []), name]) for name in offered_components()]
 
 FOREIGN = {
     "CompositeController": {"spec"},
