@@ -1,0 +1,65 @@
+"""What others publish and UserSwarm is installed beside: Metacontroller's manifests, and the CRDs of its neighbours.
+
+Building must not need the network, so these are stand-ins that take any spec. Where a checkout of the published CRDs
+lies beside this one, those are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from contract.rendered import ROOT, UPSTREAM_STAND_IN
+
+_PUBLISHED = ROOT.parent / "shared" / "crds"
+_METACONTROLLER = "metacontroller-crds-v1.yaml"
+
+
+def upstream() -> str:
+    """Return what Metacontroller's authors publish."""
+    published = _PUBLISHED / _METACONTROLLER
+    if published.exists():
+        crds = published.read_text(encoding="utf-8")
+    else:
+        crds = yaml.safe_dump_all(
+            [
+                _crd("metacontroller.k8s.io", "v1alpha1", "CompositeController", scope="Cluster"),
+                _crd("metacontroller.k8s.io", "v1alpha1", "DecoratorController", scope="Cluster"),
+                _crd("metacontroller.k8s.io", "v1alpha1", "ControllerRevision"),
+            ]
+        )
+    return f"{UPSTREAM_STAND_IN}\n---\n{crds}"
+
+
+def manifests() -> list[dict[str, Any]]:
+    """Return the same as objects."""
+    return [each for each in yaml.safe_load_all(upstream()) if each is not None]
+
+
+def neighbours() -> list[dict[str, Any]]:
+    """Return the CRDs that components of ours need: cert-manager's and the Prometheus Operator's."""
+    return [
+        _crd("cert-manager.io", "v1", "Certificate"),
+        _crd("cert-manager.io", "v1", "Issuer"),
+        _crd("monitoring.coreos.com", "v1", "PrometheusRule"),
+        _crd("monitoring.coreos.com", "v1", "ServiceMonitor"),
+    ]
+
+
+def _crd(group: str, version: str, kind: str, scope: str = "Namespaced") -> dict[str, Any]:
+    plural = f"{kind.lower()}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "versions": [
+                {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}},
+            ],
+        },
+    }
