@@ -134,17 +134,31 @@ class Api:
         """Delete an object in the background."""
         self.request("DELETE", self.path(obj, obj["metadata"]["name"]), {"propagationPolicy": "Background"}, **query)
 
-    def all(self, api_version: str, kind: str) -> list[Object]:
-        """Return all objects of a kind in the cluster, each with its kind."""
+    def all(self, api_version: str, kind: str, selector: str = "") -> list[Object]:
+        """Return all objects of a kind in the cluster, or those with some labels, each with its kind."""
         place = self._place(api_version, kind)
-        items = self.request("GET", f"{place.base}/{place.resource}")["items"]
-        return [{"apiVersion": api_version, "kind": kind, **each} for each in items]
+        found = self.request("GET", f"{place.base}/{place.resource}", **({"labelSelector": selector} if selector else {}))
+        return [{"apiVersion": api_version, "kind": kind, **each} for each in found["items"]]
+
+    def kind_of(self, api_version: str, resource: str) -> str:
+        """Return the kind that a resource holds."""
+        if not any(version == api_version for version, _ in self._places):
+            self._discover(api_version)
+        return next(
+            kind for (version, kind), place in self._places.items() if (version, place.resource) == (api_version, resource)
+        )
+
+    def resource_of(self, obj: Mapping[str, Any]) -> str:
+        """Return the resource that holds an object's kind."""
+        return self._place(obj["apiVersion"], obj["kind"]).resource
 
     def _place(self, api_version: str, kind: str) -> _Place:
         if (api_version, kind) not in self._places:
-            base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            for each in self.request("GET", base)["resources"]:
-                if "/" not in each["name"]:
-                    found = _Place(base, each["name"], each["namespaced"])
-                    self._places[api_version, each["kind"]] = found
+            self._discover(api_version)
         return self._places[api_version, kind]
+
+    def _discover(self, api_version: str) -> None:
+        base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        for each in self.request("GET", base)["resources"]:
+            if "/" not in each["name"]:
+                self._places[api_version, each["kind"]] = _Place(base, each["name"], each["namespaced"])

@@ -13,9 +13,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.api import Api
+from cluster import stand_ins
+from cluster.api import Api, Object
 from cluster.binaries import NoBinariesError, find_binaries
 from cluster.control_plane import ControlPlane, running
+from contract.rendered import ALL_AT_ONCE, named, production_with, rendered
+
+STORAGE_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "tests.invalid",
+    "allowVolumeExpansion": True,
+}
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +43,19 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 @pytest.fixture(scope="session")
 def admin(control_plane: ControlPlane) -> Api:
     return Api.of(control_plane)
+
+
+@pytest.fixture(scope="session")
+def installed(admin: Api) -> Api:
+    """The API with all of production installed, but for platform.yaml: without it the policies let everything pass."""
+    objects = [*stand_ins.neighbours(), *stand_ins.manifests(), *rendered("namespace"), *rendered("crd")]
+    for item in [*objects, STORAGE_CLASS, *production_with(*ALL_AT_ONCE)]:
+        if item["metadata"]["name"] != "userswarm-platform":
+            admin.apply(item)
+    return admin
+
+
+@pytest.fixture(scope="session")
+def controller() -> Object:
+    """The CompositeController with the kinds of Dedicated swarms."""
+    return named(production_with("dedicated"), "CompositeController", "userswarm")
