@@ -16,14 +16,13 @@ from devcluster.metacontroller import HookCall, Metacontroller
 from devcluster.objects import controller_of, is_deleting, key_of, uid_of
 from devcluster.workloads.containers import claims_of
 from userswarm.compose import plan
-from userswarm.customize import customize
 from userswarm.demo.cluster import Cluster
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
-from userswarm.wire.k8s import Observed
 from userswarm.spec.quantity import compare
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.sync import sync
+from userswarm.wire.k8s import Observed
 
 Json = dict[str, Any]
 

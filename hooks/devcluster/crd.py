@@ -13,8 +13,8 @@ from typing import Any
 
 from devcluster.defaults import metadata_as_stored
 from devcluster.objects import Manifest, Observed, same_json
-from userswarm.spec import quantity
 from userswarm.errors import SchemaError
+from userswarm.spec import quantity
 from userswarm.spec.schema import Schema
 
 Rule = Callable[[Any, Any], bool]

@@ -13,8 +13,8 @@ from typing import Any
 
 from devcluster.errors import bad_request
 from devcluster.objects import Manifest, Observed
-from userswarm.spec import quantity
 from userswarm.errors import QuantityError
+from userswarm.spec import quantity
 
 _MAPS = frozenset(
     {

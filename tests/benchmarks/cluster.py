@@ -7,12 +7,12 @@ from collections import Counter
 from time import perf_counter
 
 import orjson
+from userswarm.customize import customize
 
 from benchmarks.report import Report, Value
 from benchmarks.samples import SETTINGS, user_swarm
 from devcluster.clock import Clock
 from devcluster.hooks import HookResponse
-from userswarm.customize import customize
 from userswarm.demo.cluster import Cluster
 from userswarm.finalize import finalize
 from userswarm.sync import sync

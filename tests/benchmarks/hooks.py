@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import orjson
+from userswarm.verify import verify_claim, verify_services, verify_workload
 
 from benchmarks.measure import Cost, measure
 from benchmarks.report import Report
@@ -17,7 +18,6 @@ from userswarm.compose.status import compute_status
 from userswarm.finalize import finalize
 from userswarm.spec.parent import parse_parent
 from userswarm.sync import sync
-from userswarm.verify import verify_claim, verify_services, verify_workload
 from userswarm.wire.envelope import parse_hook_request
 from userswarm.wire.observe import observe
 

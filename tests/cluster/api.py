@@ -137,7 +137,9 @@ class Api:
     def all(self, api_version: str, kind: str, selector: str = "") -> list[Object]:
         """Return all objects of a kind in the cluster, or those with some labels, each with its kind."""
         place = self._place(api_version, kind)
-        found = self.request("GET", f"{place.base}/{place.resource}", **({"labelSelector": selector} if selector else {}))
+        found = self.request(
+            "GET", f"{place.base}/{place.resource}", **({"labelSelector": selector} if selector else {})
+        )
         return [{"apiVersion": api_version, "kind": kind, **each} for each in found["items"]]
 
     def kind_of(self, api_version: str, resource: str) -> str:
@@ -145,7 +147,9 @@ class Api:
         if not any(version == api_version for version, _ in self._places):
             self._discover(api_version)
         return next(
-            kind for (version, kind), place in self._places.items() if (version, place.resource) == (api_version, resource)
+            kind
+            for (version, kind), place in self._places.items()
+            if (version, place.resource) == (api_version, resource)
         )
 
     def resource_of(self, obj: Mapping[str, Any]) -> str:

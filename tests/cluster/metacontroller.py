@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cluster.api import Api, Object, RefusedError
 from userswarm.devcluster.merge import LAST_APPLIED, apply_update, last_applied_text
 from userswarm.settings import Settings
+
+from cluster.api import Api, Object, RefusedError
 from userswarm.sync import sync
 
 

@@ -6,21 +6,16 @@ in another way would be one update at every sync, for ever.
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
+from userswarm.settings import Settings
 
 from cluster.api import Api, Object
 from cluster.metacontroller import Metacontroller
 from contract.rendered import MANIFESTS
-from properties.test_workloads import CORPUS
-from userswarm.schema import load_crd
-from userswarm.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SAMPLES = sorted(path.stem for path in (MANIFESTS / "samples").glob("*.yaml"))

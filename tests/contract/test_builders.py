@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from userswarm.children import BUILDERS
 
 import scenes
-from userswarm.children import BUILDERS
 from userswarm.spec.manifests import manifest_path
 from userswarm.wire.envelope import parse_hook_request
 from userswarm.wire.k8s import CHILD_KINDS, CLAIM, JOB, STATEFUL_SET

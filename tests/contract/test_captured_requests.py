@@ -18,8 +18,8 @@ import orjson
 import pytest
 import referencing
 from kubernetes_validate import utils
-
 from userswarm.customize import customize
+
 from userswarm.finalize import finalize
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
-
-from contract.rendered import MANIFESTS, Object, named, of_kind, production_with, rendered
-from scenes import SETTINGS
 from userswarm.children import BUILDERS
 from userswarm.children.dedicated import DEDICATED_BUILDERS, build_dedicated
 from userswarm.children.dedicated.access import EDIT_RULES, VIEW_RULES
+from userswarm.place import ALLOW_LABEL
+
+from contract.rendered import MANIFESTS, Object, named, of_kind, production_with, rendered
+from scenes import SETTINGS
 from userswarm.demo.cluster import composite_controller
 from userswarm.spec.identity import SWARM_LABEL, identify
-from userswarm.wire.k8s import DEDICATED_KINDS, Kind
 from userswarm.spec.parent import parse_parent
-from userswarm.place import ALLOW_LABEL
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import SWARM_PREFIX
+from userswarm.wire.k8s import DEDICATED_KINDS, Kind
 
 WRITE = ("get", "create", "update", "delete")
 Permission = tuple[str, str, str]

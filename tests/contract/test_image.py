@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from userswarm.children.smoke_test import build_smoke_test
+from userswarm.runtime.probe import parse_expectation
 
 from contract.rendered import ROOT, pod_specs, rendered
 from scenes import SETTINGS, Scene
-from userswarm.children.smoke_test import build_smoke_test
 from userswarm.cli import cli
-from userswarm.runtime.probe import parse_expectation
 from userswarm.server.app import create_app
 from userswarm.spec.identity import identify
 from userswarm.spec.parent import parse_parent

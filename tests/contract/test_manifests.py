@@ -17,6 +17,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Counter, Histogram
+from userswarm.children import BUILDERS
+from userswarm.children.smoke_test import build_smoke_test
 
 from contract.rendered import (
     ALL_AT_ONCE,
@@ -38,8 +40,6 @@ from contract.rendered import (
 )
 from scenes import SETTINGS, Scene
 from userswarm.backend.naming import swarm_labels
-from userswarm.children import BUILDERS
-from userswarm.children.smoke_test import build_smoke_test
 from userswarm.errors import SettingsError
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.commands import reap

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from userswarm.children.smoke_test import build_smoke_test
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered, selects
 from scenes import SETTINGS, Scene
-from userswarm.children.smoke_test import build_smoke_test
 from userswarm.spec.identity import identify
 from userswarm.spec.parent import parse_parent
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from userswarm.customize import customize
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered
 from scenes import NOW, SETTINGS, Scene
-from userswarm.customize import customize
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from userswarm.place import ALLOW_LABEL
 
 from devcluster.apiserver import Write
 from devcluster.faults import Trouble
@@ -15,7 +16,6 @@ from devcluster.workloads.namespaces import CONTENTS
 from fakes import Json
 from userswarm.demo.cluster import Cluster, composite_controller
 from userswarm.spec.manifests import manifest_path
-from userswarm.place import ALLOW_LABEL
 
 NAME = "ann"
 NAMESPACE = "swarm-ann"

@@ -23,8 +23,8 @@ from kubernetes import watch as kubernetes_watch
 from devcluster.apiserver import AdmissionRequest, ApiServer
 from devcluster.clock import Clock
 from devcluster.rest import RestServer
-from userswarm.wire.k8s import Manifest
 from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"

@@ -14,12 +14,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from userswarm.customize import customize
 
 import scenes
 from properties.specs import BROKEN, SPECS, Spec
 from scenes import Json, Scene
 from userswarm.compose.plan import Plan, compute_plan
-from userswarm.customize import customize
 from userswarm.errors import CannotFreezeError, InvalidParentError
 from userswarm.finalize import finalize
 from userswarm.spec.quantity import parse

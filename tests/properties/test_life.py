@@ -21,9 +21,9 @@ from devcluster.faults import Trouble
 from devcluster.metacontroller import Metacontroller
 from devcluster.objects import condition, controller_of, is_deleting, key_of, labels_of, uid_of
 from userswarm.demo.cluster import USER_SWARM, Cluster, load_manifests
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import swarm_name
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
 from witness import LAST_APPLIED, Witness, forget_plans
 
 Json = dict[str, Any]

@@ -11,15 +11,15 @@ import kubernetes_validate
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from userswarm.children.immutable import immutable_difference
+from userswarm.workloads import Surroundings, complete_workloads, pod_template
 
 import scenes
 from devcluster.admission import restricted_violations
 from devcluster.defaults import add_defaults, as_stored
 from devcluster.merge import apply_update, set_last_applied
 from unit import test_workloads as samples
-from userswarm.children.immutable import immutable_difference
 from userswarm.wire.k8s import JOB
-from userswarm.workloads import Surroundings, complete_workloads, pod_template
 
 Json = dict[str, Any]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from userswarm.children.immutable import immutable_difference
 
 import scenes
 from scenes import Json, Scene
 from userswarm import children
-from userswarm.children.immutable import immutable_difference
 from userswarm.spec.identity import identify
 from userswarm.spec.parent import parse_parent
 from userswarm.wire.k8s import CLAIM, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET

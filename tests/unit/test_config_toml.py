@@ -6,7 +6,6 @@ import tomllib
 from typing import Any
 
 import pytest
-
 from userswarm.config_toml import MAX_LEVELS, find_toml_problem, render_config
 
 BUILT_IN = {"gateway": {"host": "[::]", "port": 42617, "allow_public_bind": True, "require_pairing": False}}

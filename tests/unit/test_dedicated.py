@@ -11,14 +11,18 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-
-import scenes
-from scenes import Scene, children_of, condition
-from unit import test_workloads as samples
 from userswarm.children.dedicated.network import INTERNET
 from userswarm.devcluster.admission import restricted_violations
 from userswarm.devcluster.defaults import add_defaults, as_stored
 from userswarm.devcluster.merge import apply_update, set_last_applied
+
+import scenes
+from scenes import Scene, children_of, condition
+from unit import test_workloads as samples
+from userswarm.cli.rendering import render_children
+from userswarm.compose.plan import Plan, compute_plan
+from userswarm.spec.manifests import manifest_path
+from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import (
     CLAIM,
     CRON_JOB,
@@ -33,10 +37,6 @@ from userswarm.wire.k8s import (
     SERVICE,
     STATEFUL_SET,
 )
-from userswarm.spec.manifests import manifest_path
-from userswarm.compose.plan import Plan, compute_plan
-from userswarm.cli.rendering import render_children
-from userswarm.spec.settings import Settings
 
 Json = dict[str, Any]
 

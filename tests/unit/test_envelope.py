@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from userswarm.customize import customize
 
 import scenes
-from userswarm.customize import customize
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.wire.envelope import (
     customize_response,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from userswarm.pod_trouble import REASONS
 
 import scenes
 from userswarm import verify
@@ -13,7 +14,6 @@ from userswarm.cli.explaining import ADVICE, explain
 from userswarm.cli.rendering import InputError
 from userswarm.compose import status
 from userswarm.errors import RequestError
-from userswarm.pod_trouble import REASONS
 
 
 def explained(scene: scenes.Scene) -> str:

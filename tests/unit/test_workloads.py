@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from userswarm.workloads import MAX_WORKLOADS_BYTES, Surroundings, Workload, complete_workloads, pod_template
 
 import scenes
 from devcluster.admission import restricted_violations
-from userswarm.wire.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
 from userswarm.spec.settings import Settings
-from userswarm.workloads import MAX_WORKLOADS_BYTES, Surroundings, Workload, complete_workloads, pod_template
+from userswarm.wire.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
 
 Json = dict[str, Any]
 

@@ -19,11 +19,11 @@ from devcluster.hooks import Hook, HookResponse, Hooks, json_response
 from userswarm.customize import customize
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
-from userswarm.wire.k8s import Manifest, Observed
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.schema import load_crd
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
+from userswarm.wire.k8s import Manifest, Observed
 
 USER_SWARM = ("crawbl.ai/v1alpha1", "UserSwarm")
 

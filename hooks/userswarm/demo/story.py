@@ -18,14 +18,14 @@ from devcluster.apiserver import WatchEvent, Write
 from devcluster.errors import ApiError
 from devcluster.hooks import HttpHooks
 from devcluster.workloads.namespaces import CONTENTS
+from userswarm.cli.rendering import check_user_swarm, read_user_swarms
 from userswarm.demo.cluster import Cluster, composite_controller
 from userswarm.errors import UserSwarmError
 from userswarm.isolation import DEDICATED, OPERATOR, SHARED_NAMESPACE
-from userswarm.wire.k8s import JOB, NAMESPACE, POD, Manifest
-from userswarm.spec.manifests import manifest_path
 from userswarm.place import ALLOW_LABEL
-from userswarm.cli.rendering import check_user_swarm, read_user_swarms
+from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import PREFIX, Settings
+from userswarm.wire.k8s import JOB, NAMESPACE, POD, Manifest
 
 ACTOR = "metacontroller"
 START_SECONDS = 20

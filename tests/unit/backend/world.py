@@ -17,8 +17,8 @@ from devcluster.rest import RestServer
 from devcluster.rest_faults import Fault
 from userswarm.backend import RetryPolicy, UserSwarmClient
 from userswarm.backend.api import UserSwarmApi
-from userswarm.wire.k8s import Manifest
 from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from userswarm.runtime.probe import Expectation, Target, Verdict
 
 from userswarm.runtime import commands
 from userswarm.runtime.commands import bootstrap, probe
-from userswarm.runtime.probe import Expectation, Target, Verdict
 
 
 @pytest.fixture
