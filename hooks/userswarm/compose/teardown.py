@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from userswarm.parts import PARTS
-from userswarm.parts.storage import release
-from userswarm.spec.identity import SWARM_LABEL, owner_reference
+from userswarm.spec.identity import RELEASED_ANNOTATION, SWARM_LABEL, owner_reference
 from userswarm.spec.slugs import slug
 from userswarm.wire.freeze import LAST_APPLIED_ANNOTATION, last_applied
 from userswarm.wire.k8s import CLAIM, NAMESPACE, POD, Manifest, Observed
@@ -116,7 +115,14 @@ def _release(parent: Observed, kept: Sequence[Observed], *, deleting: bool) -> T
     if not all("ownerReferences" in manifest["metadata"] for manifest in manifests):
         # Only what was once applied can be taken off: first own it expressly.
         return Teardown([_own(each, parent) for each in manifests], False, f"preparing {names} to be released")
-    return Teardown([release(each) for each in manifests], not deleting, f"releasing {names}")
+    return Teardown([_without_owner(each) for each in manifests], not deleting, f"releasing {names}")
+
+
+def _without_owner(applied: Manifest) -> Manifest:
+    """Return a claim, or its namespace, without its owner: it outlives the UserSwarm; all else is as applied."""
+    metadata = {key: value for key, value in applied["metadata"].items() if key != "ownerReferences"}
+    metadata["annotations"] = {**metadata.get("annotations", {}), RELEASED_ANNOTATION: "true"}
+    return {**applied, "metadata": metadata}
 
 
 def _as_they_are(children: Sequence[Observed], standing: Sequence[Manifest]) -> list[Manifest]:

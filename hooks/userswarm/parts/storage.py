@@ -26,7 +26,6 @@ from userswarm.parts.shape import (
     object_need,
 )
 from userswarm.spec import quantity
-from userswarm.spec.identity import RELEASED_ANNOTATION
 from userswarm.spec.swarm import Asked, Check, Swarm
 from userswarm.wire.k8s import CLAIM, STATEFUL_SET, Manifest, Observed
 
@@ -149,13 +148,6 @@ def find_claim_conflict(swarm: Swarm, claim: Observed) -> str:
     if not swarm.identity.is_of_same_owner(metadata.get("annotations") or {}):
         return "is not of this user's swarm; move it out of the way, or choose another name"
     return ""
-
-
-def release(applied: Manifest) -> Manifest:
-    """Return a claim, or its namespace, without its owner: it outlives the UserSwarm; all else is as applied."""
-    metadata = {key: value for key, value in applied["metadata"].items() if key != "ownerReferences"}
-    metadata["annotations"] = {**metadata.get("annotations", {}), RELEASED_ANNOTATION: "true"}
-    return {**applied, "metadata": metadata}
 
 
 def report(storage: Storage, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:

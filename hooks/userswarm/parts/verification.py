@@ -101,14 +101,14 @@ def _try(verification: Verification, sight: Sight) -> _Trial:
     if sight.http is not None and count < verification.attempts:
         return _judge_answer(verification, sight, sight.http, count + 1)
     if before is None:
-        return _running(verification, 1, None)
+        return _running(verification, sight, 1, None)
     told = f"attempt {count} of {verification.attempts} failed: {before['message']}"
     if count >= verification.attempts:
         return _Trial(_failed_for_good(told), attempts=before)
     failed_at = read_time(before["at"]) or sight.now
     due = failed_at + timedelta(seconds=_pause(count))
     if due <= sight.now:
-        return _running(verification, count + 1, before)
+        return _running(verification, sight, count + 1, before)
     return _Trial(_pausing(told, count, before["at"], (due - sight.now).total_seconds()), attempts=before)
 
 
@@ -120,9 +120,11 @@ def _has_passed(verification: Verification, sight: Sight) -> bool:
     return passed is not None and passed >= sight.since(runtime.CONDITION, "True")
 
 
-def _running(verification: Verification, number: int, attempts: Manifest | None) -> _Trial:
+def _running(verification: Verification, sight: Sight, number: int, attempts: Manifest | None) -> _Trial:
     where = f"http://{verification.http['service']}.{verification.http['namespace']}.svc:{verification.http['port']}"
     told = f"attempt {number} of {verification.attempts}: {where}{verification.http['path']} is to be asked"
+    if sight.observation.not_asked:
+        told += f"; it was not asked: {sight.observation.not_asked}"
     verdict = Verdict(False, RUNNING, told, due_in=NOT_ASKED_AGAIN_AFTER)
     return _Trial(verdict, due=True, attempts=attempts)
 

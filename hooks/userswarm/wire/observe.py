@@ -44,6 +44,11 @@ class Observation:
         """Say why objects of that kind were asked for and could not be read; an empty text where they were not."""
         return self._unavailable.get(kind.group, "")
 
+    @property
+    def not_asked(self) -> str:
+        """Why the swarm's Service was to be asked and was not; an empty text where it was, or was not to be."""
+        return self._unavailable.get("http", "")
+
 
 def observe(request: HookRequest) -> Observation:
     """Index the objects of a request without copying them."""
