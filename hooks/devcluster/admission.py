@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from devcluster import quantities
 from devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from devcluster.errors import forbidden
 from devcluster.objects import Observed, labels_of
-from userswarm.spec import quantity
 
 PROTECTION = "kubernetes.io/pvc-protection"
 
@@ -45,7 +45,7 @@ class StorageAdmission:
         elif request.operation == "UPDATE" and request.old is not None:
             want, have = (_storage(each) for each in (obj, request.old))
             found = self._classes.get(obj["spec"].get("storageClassName", ""))
-            if quantity.compare(want, have) > 0 and (found is None or not found.expandable):
+            if quantities.compare(want, have) > 0 and (found is None or not found.expandable):
                 raise forbidden(
                     request.kind.resource,
                     obj["metadata"]["name"],

@@ -17,7 +17,7 @@ from typing import Any
 
 from devcluster import selectors
 from devcluster.clock import Clock
-from devcluster.crd import CustomResource
+from devcluster.crd import CustomResource, Rules
 from devcluster.defaults import add_defaults, as_stored
 from devcluster.errors import (
     ApiError,
@@ -141,12 +141,12 @@ class ApiServer:
         self._resources[kind.api_version, kind.plural] = kind
         self._tables.setdefault((kind.api_version, kind.kind), Table())
 
-    def register_crd(self, crd: Observed) -> Kind:
-        """Serve the kind of a CustomResourceDefinition, in its stored version.
+    def register_crd(self, crd: Observed, rules: Rules | None = None) -> Kind:
+        """Serve the kind of a CustomResourceDefinition, in its stored version; `rules` says what its CEL means.
 
         Raises SchemaError where the CRD uses a keyword, or a CEL rule, that this server does not know.
         """
-        custom = CustomResource(crd)
+        custom = CustomResource(crd, rules or {})
         kind = Kind(
             custom.api_version,
             custom.kind,

@@ -7,6 +7,7 @@ cluster.settle()
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from devcluster.admission import (
@@ -18,9 +19,10 @@ from devcluster.admission import (
 )
 from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
+from devcluster.crd import Rules
 from devcluster.faults import Faults
 from devcluster.garbage import GarbageCollector, NamespaceController
-from devcluster.hooks import Hook, Hooks, InProcessHooks
+from devcluster.hooks import Hook, Hooks, connect
 from devcluster.limit_ranges import default_limits, limit_range
 from devcluster.metacontroller import DYNAMIC_APPLY, Metacontroller
 from devcluster.objects import Manifest, Observed
@@ -49,10 +51,10 @@ class Cluster:
     def __init__(
         self,
         controller: Observed,
-        hooks: Hooks | Mapping[str, Hook],
-        *,
-        crds: Iterable[Observed] = (),
+        hooks: Hooks | Mapping[str, Hook | str],
         objects: Iterable[Observed] = (),
+        *,
+        rules: Rules | None = None,
         clock: Clock | None = None,
         apply_strategy: str = DYNAMIC_APPLY,
         seed: int = 0,
@@ -60,7 +62,10 @@ class Cluster:
         claim_timings: ClaimTimings | None = None,
         storage_classes: Iterable[StorageClass] = STORAGE_CLASSES,
     ) -> None:
-        """Start it; the hooks of the CompositeController are functions by name, or whatever answers as they do."""
+        """Start it with these objects, CustomResourceDefinitions among them; `rules` says what their CEL means.
+
+        The hooks of the CompositeController are functions or URLs by name, or whatever answers as they do.
+        """
         self.clock = clock or Clock()
         self.api = ApiServer(self.clock, seed=seed)
         self.faults = Faults()
@@ -73,8 +78,9 @@ class Cluster:
             pod_security(self.api),
         ]
         self.api.validating += [limit_range(self.api), resource_quota(self.api)]
-        for crd in crds:
-            self.api.register_crd(crd)
+        given = list(objects)
+        for crd in filter(_is_crd, given):
+            self.api.register_crd(crd, rules)
         self.garbage = GarbageCollector(self.api)
         self.namespaces = NamespaceController(self.api)
         self.quotas = QuotaController(self.api)
@@ -86,11 +92,11 @@ class Cluster:
         self.claims = ClaimController(self.api, self.faults, classes, claim_timings)
         self.kubelet = Kubelet(self.api, self.faults, self.claims, timings)
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
-        for obj in objects:
+        for obj in itertools.filterfalse(_is_crd, given):
             self.api.create(obj)
         # After them: what Kubernetes puts into a namespace matters where a quota counts it, and these have none.
         self.contents = ContentController(self.api)
-        self.hooks: Hooks = InProcessHooks(hooks) if isinstance(hooks, Mapping) else hooks
+        self.hooks = connect(hooks)
         self.metacontroller = Metacontroller(self.api, self.hooks, controller, apply_strategy=apply_strategy)
 
     def apply(self, manifest: Observed) -> Manifest:
@@ -115,3 +121,7 @@ class Cluster:
                     return False
                 self.clock.advance_to_next()
         return True
+
+
+def _is_crd(obj: Observed) -> bool:
+    return bool(obj["kind"] == "CustomResourceDefinition")

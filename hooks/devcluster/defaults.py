@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from devcluster import quantities
 from devcluster.errors import bad_request
 from devcluster.objects import Manifest, Observed
-from userswarm.errors import QuantityError
-from userswarm.spec import quantity
+from devcluster.quantities import QuantityError
 
 _MAPS = frozenset(
     {
@@ -126,7 +126,7 @@ def _is_omitted(name: str, value: Any, *, in_service: bool) -> bool:
 
 def _quantity(value: Any, field: str) -> str:
     try:
-        return quantity.canonical(value)
+        return quantities.canonical(value)
     except QuantityError as error:
         raise bad_request(f"{field}: {error}") from None
 

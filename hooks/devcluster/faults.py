@@ -1,6 +1,6 @@
 """What can be made to go wrong in the cluster, by whom it should befall.
 
-faults.inject(Trouble.CRASH_LOOP, "swarm-alice-0", exit_code=137, reason="OOMKilled")
+faults.inject(Trouble.CRASH_LOOP, "web-0", exit_code=137, reason="OOMKilled")
 faults.clear()
 """
 

@@ -17,6 +17,9 @@ import orjson
 from devcluster.errors import DevClusterError
 from devcluster.objects import Manifest
 
+TIMEOUT = 10.0
+"""Seconds that a hook behind a URL may take: Metacontroller's default."""
+
 Hook = Callable[[Manifest], "Mapping[str, Any] | HookResponse"]
 """What answers a request, as JSON or with a status of its own."""
 
@@ -42,20 +45,15 @@ class Hooks(Protocol):
         ...
 
 
-class InProcessHooks:
-    """Calls functions by the names of their hooks."""
+def connect(hooks: Hooks | Mapping[str, Hook | str]) -> Hooks:
+    """Return what calls hooks that are given by name, each as a function or as the URL that Metacontroller posts to.
 
-    def __init__(self, hooks: Mapping[str, Hook]) -> None:
-        self._hooks = dict(hooks)
-
-    def __call__(self, name: str, body: bytes) -> HookResponse:
-        """Call a hook with fresh JSON; an exception becomes a 500, as a web server makes it one."""
-        try:
-            answer = self._hooks[name](orjson.loads(body))
-        except Exception:
-            # Whatever a hook raises is an answer to Metacontroller.
-            return json_response(500, {"error": traceback.format_exc()})
-        return answer if isinstance(answer, HookResponse) else json_response(200, answer)
+    Raises ValueError for a URL that is none.
+    """
+    if not isinstance(hooks, Mapping):
+        return hooks
+    calls = {name: _posting(hook) if isinstance(hook, str) else _calling(hook) for name, hook in hooks.items()}
+    return lambda name, body: calls[name](body)
 
 
 def json_response(status: int, answer: Mapping[str, Any]) -> HookResponse:
@@ -63,41 +61,33 @@ def json_response(status: int, answer: Mapping[str, Any]) -> HookResponse:
     return HookResponse(status, orjson.dumps(answer), {"content-type": "application/json"})
 
 
-class HttpHooks:
-    """Posts to a server over one connection that is kept open, and opened again where the server closed it."""
-
-    def __init__(self, base_url: str, token: str | None = None, *, timeout: float = 10) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"{base_url!r} is not a base URL of hooks; it must be http://host:port")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
-        self._path = parts.path.rstrip("/")
-        self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-
-    def __call__(self, name: str, body: bytes) -> HookResponse:
-        """Post to ``<base URL>/<name>``."""
-        reused = self._connection.sock is not None
+def _calling(hook: Hook) -> Callable[[bytes], HookResponse]:
+    def call(body: bytes) -> HookResponse:
         try:
-            return self._post(name, body)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if not reused or isinstance(error, TimeoutError):
-                raise HookConnectionError(f"http error: {type(error).__name__}: {error}") from error
-        # The server closed a connection that stood idle: that says nothing about this call.
+            answer = hook(orjson.loads(body))
+        except Exception:
+            # Whatever a hook raises is an answer to Metacontroller, as a web server makes it one.
+            return json_response(500, {"error": traceback.format_exc()})
+        return answer if isinstance(answer, HookResponse) else json_response(200, answer)
+
+    return call
+
+
+def _posting(url: str) -> Callable[[bytes], HookResponse]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"{url!r} is not a hook's URL; it must be http://host:port/path")
+
+    def post(body: bytes) -> HookResponse:
+        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=TIMEOUT)
         try:
-            return self._post(name, body)
+            connection.request("POST", parts.path, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            headers = {key.lower(): value for key, value in response.getheaders()}
+            return HookResponse(response.status, response.read(), headers)
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             raise HookConnectionError(f"http error: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def _post(self, name: str, body: bytes) -> HookResponse:
-        self._connection.request("POST", f"{self._path}/{name}", body, self._headers)
-        response = self._connection.getresponse()
-        headers = {key.lower(): value for key, value in response.getheaders()}
-        return HookResponse(response.status, response.read(), headers)
+    return post

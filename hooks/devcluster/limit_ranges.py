@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from devcluster import quantities
 from devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from devcluster.defaults import quality
 from devcluster.errors import forbidden
 from devcluster.objects import Manifest, Observed
 from devcluster.resources import containers_of, pod_usage, written
-from userswarm.spec import quantity
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
 
@@ -86,7 +86,7 @@ def _exceeded(kind: str, obj: Observed, item: Observed) -> Iterator[str]:
 
 
 def _parsed(amounts: Mapping[str, str]) -> dict[str, Fraction]:
-    return {name: quantity.parse(amount) for name, amount in amounts.items()}
+    return {name: quantities.parse(amount) for name, amount in amounts.items()}
 
 
 def _bounds(item: Observed, requests: Mapping[str, Fraction], limits: Mapping[str, Fraction] | None) -> Iterator[str]:
@@ -95,13 +95,13 @@ def _bounds(item: Observed, requests: Mapping[str, Fraction], limits: Mapping[st
         bound = f"minimum {name} usage per {item['type']} is {least}"
         if name not in requests:
             yield f"{bound}.  No request is specified"
-        elif requests[name] < quantity.parse(least):
+        elif requests[name] < quantities.parse(least):
             yield f"{bound}, but request is {written(requests[name])}"
     for name, most in item.get("max", {}).items():
         bound = f"maximum {name} usage per {item['type']} is {most}"
         if limits is not None and name not in limits:
             yield f"{bound}.  No limit is specified"
-        elif limits is not None and limits[name] > quantity.parse(most):
+        elif limits is not None and limits[name] > quantities.parse(most):
             yield f"{bound}, but limit is {written(limits[name])}"
-        elif requests.get(name, 0) > quantity.parse(most):
+        elif requests.get(name, 0) > quantities.parse(most):
             yield f"{bound}, but request is {written(requests[name])}"

@@ -9,9 +9,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from devcluster import quantities
 from devcluster.metadata import label_problems
 from devcluster.objects import Observed
-from userswarm.spec import quantity
 
 _RBAC = "rbac.authorization.k8s.io"
 _MEASURED = frozenset(
@@ -61,9 +61,9 @@ def _amounts(amounts: Mapping[str, str], path: str) -> Iterator[str]:
     for name, amount in amounts.items():
         if "/" not in name and name not in _MEASURED | _COUNTED:
             yield f'{path}[{name}]: Invalid value: "{name}": must be a standard resource for quota'
-        if quantity.compare(amount, 0) < 0:
+        if quantities.compare(amount, 0) < 0:
             yield f'{path}[{name}]: Invalid value: "{amount}": must be greater than or equal to 0'
-        if (name in _COUNTED or name.startswith("count/")) and quantity.parse(amount).denominator != 1:
+        if (name in _COUNTED or name.startswith("count/")) and quantities.parse(amount).denominator != 1:
             yield f'{path}[{name}]: Invalid value: "{amount}": must be an integer'
 
 
@@ -89,7 +89,7 @@ def _order(item: Observed, path: str) -> Iterator[str]:
         for high in fields[low_index + 1 :]:
             for name, amount in item.get(low, {}).items():
                 most = item.get(high, {}).get(name)
-                if most is not None and quantity.compare(amount, most) > 0:
+                if most is not None and quantities.compare(amount, most) > 0:
                     words = f"{low} value {amount} is greater than {high} value {most}"
                     yield f'{path}.{low}[{name}]: Invalid value: "{amount}": {words}'
 

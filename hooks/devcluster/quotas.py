@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 
+from devcluster import quantities
 from devcluster.apiserver import Admission, AdmissionRequest, ApiServer
 from devcluster.clock import Clock
 from devcluster.errors import forbidden
 from devcluster.kinds import Kind
 from devcluster.objects import Observed
 from devcluster.resources import containers_of, pod_usage, written
-from userswarm.spec import quantity
 
 _COUNTED = {
     "Pod": "pods",
@@ -44,7 +44,7 @@ def object_usage(kind: Kind, obj: Observed, clock: Clock) -> Usage:
     elif kind.kind != "Pod" and kind.kind in _COUNTED and kind.api_version == "v1":
         used[_COUNTED[kind.kind]] = Fraction(1)
     if kind.kind == "PersistentVolumeClaim":
-        size = quantity.parse(obj["spec"]["resources"]["requests"]["storage"])
+        size = quantities.parse(obj["spec"]["resources"]["requests"]["storage"])
         used["requests.storage"] = size
         prefix = f"{obj['spec'].get('storageClassName', '')}.storageclass.storage.k8s.io/"
         used |= {f"{prefix}requests.storage": size, f"{prefix}persistentvolumeclaims": Fraction(1)}
@@ -107,7 +107,7 @@ def _problem(api: ApiServer, found: Observed, request: AdmissionRequest) -> str:
         if each in hard and amount > before.get(each, 0)
     }
     total = namespace_usage(api, namespace, more) if more else {}
-    over = [each for each in more if total[each] + more[each] > quantity.parse(hard[each])]
+    over = [each for each in more if total[each] + more[each] > quantities.parse(hard[each])]
     if not over:
         return ""
     asked = ",".join(f"{each}={written(more[each])}" for each in over)

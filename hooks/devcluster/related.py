@@ -127,5 +127,5 @@ class RelatedIndex:
         labels = [(*base, "label", *pair) for pair in rule.selector.pairs()]
         if not labels:
             return [(*base, "any")]
-        # Any label of the selector would do. The one that fewest share saves most: a swarm's name, not its app.
+        # Any label of the selector would do. The one that fewest share saves most: a name, not an app.
         return [min(reversed(labels), key=lambda entry: len(self._parents.get(entry, ())))]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from devcluster import quantities
 from devcluster.objects import Observed
-from userswarm.spec import quantity
 
 
 def containers_of(spec: Observed) -> list[dict[str, Any]]:
@@ -46,11 +46,11 @@ def pod_usage(spec: Observed, side: str) -> dict[str, Fraction]:
 
 def _amounts(container: Mapping[str, Any], side: str) -> dict[str, Fraction]:
     found: Mapping[str, str] = container["resources"].get(side, {})
-    return {name: quantity.parse(amount) for name, amount in found.items()}
+    return {name: quantities.parse(amount) for name, amount in found.items()}
 
 
 def written(amount: Fraction) -> str:
     """Return an amount in the unit that loses nothing, as Kubernetes might write it."""
     if amount.denominator > 1:
-        return quantity.canonical(f"{int(amount * 10**9)}n")
-    return quantity.canonical(int(amount) if amount % 1024 or not amount else f"{int(amount) // 1024}Ki")
+        return quantities.canonical(f"{int(amount * 10**9)}n")
+    return quantities.canonical(int(amount) if amount % 1024 or not amount else f"{int(amount) // 1024}Ki")

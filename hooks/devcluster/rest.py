@@ -106,10 +106,10 @@ class RestServer:
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "userswarm-dev", "cluster": {"server": self.url}}],
-            "users": [{"name": "userswarm-dev", "user": {"token": "any"}}],
-            "contexts": [{"name": "userswarm-dev", "context": {"cluster": "userswarm-dev", "user": "userswarm-dev"}}],
-            "current-context": "userswarm-dev",
+            "clusters": [{"name": "devcluster", "cluster": {"server": self.url}}],
+            "users": [{"name": "devcluster", "user": {"token": "any"}}],
+            "contexts": [{"name": "devcluster", "context": {"cluster": "devcluster", "user": "devcluster"}}],
+            "current-context": "devcluster",
         }
 
     def start(self) -> None:
@@ -118,7 +118,7 @@ class RestServer:
         http = _HttpServer(self, self._port)
         self._port = http.server_port
         thread = threading.Thread(
-            target=http.serve_forever, kwargs={"poll_interval": 0.02}, name="userswarm-rest", daemon=True
+            target=http.serve_forever, kwargs={"poll_interval": 0.02}, name="devcluster-rest", daemon=True
         )
         self._running = _Running(http, thread, self.api.subscribe(self._notify))
         thread.start()

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from devcluster import quantities
 from devcluster.metadata import label_problems, name_problem
 from devcluster.objects import Observed, same_json
 from devcluster.policies import policy_problems
 from devcluster.selectors import from_object
-from userswarm.spec import quantity
 
 _CONTENT_LIMIT = 1024 * 1024
 
@@ -170,7 +170,7 @@ def _container(container: Observed, where: str, volumes: set[str]) -> Iterator[s
     resources = container["resources"]
     for name, amount in resources.get("requests", {}).items():
         limit = resources.get("limits", {}).get(name)
-        if limit is not None and quantity.compare(amount, limit) > 0:
+        if limit is not None and quantities.compare(amount, limit) > 0:
             problem = f'Invalid value: "{amount}": must be less than or equal to {name} limit of {limit}'
             yield f"{where}.resources.requests: {problem}"
 
@@ -196,7 +196,7 @@ def _claim(obj: Observed) -> Iterator[str]:
     size = spec.get("resources", {}).get("requests", {}).get("storage")
     if size is None:
         yield "spec.resources[storage]: Required value"
-    elif quantity.compare(size, "0") <= 0:
+    elif quantities.compare(size, "0") <= 0:
         yield f'spec.resources[storage]: Invalid value: "{size}": must be greater than zero'
 
 
@@ -207,9 +207,9 @@ def _claim_update(old: Observed, before: Observed, after: Observed) -> Iterator[
         return
     have = before["resources"]["requests"]["storage"]
     want = after.get("resources", {}).get("requests", {}).get("storage", have)
-    if quantity.compare(want, have) < 0:
+    if quantities.compare(want, have) < 0:
         yield "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
-    elif quantity.compare(want, have) > 0 and old["status"]["phase"] != "Bound":
+    elif quantities.compare(want, have) > 0 and old["status"]["phase"] != "Bound":
         yield _CLAIM_MESSAGE
 
 

@@ -18,6 +18,7 @@ from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
 from devcluster.rest import RestServer
 from userswarm.backend import OwnershipError, UserSwarmClient
+from userswarm.demo.rules import RULES
 from userswarm.spec.schema import load_crd
 
 KIND = ("crawbl.ai/v1alpha1", "UserSwarm")
@@ -26,7 +27,7 @@ KIND = ("crawbl.ai/v1alpha1", "UserSwarm")
 def run(report: Report, swarms: int, seconds: float, changes: int) -> None:
     """Measure with 1 to 8 threads, with and without changes under way, and strangers' refusals."""
     api = ApiServer(Clock())
-    api.register_crd(load_crd())
+    api.register_crd(load_crd(), RULES)
     for number in range(swarms):
         _make(api, number)
     configuration = kubernetes_client.Configuration()

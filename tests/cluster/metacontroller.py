@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from userswarm.devcluster.merge import LAST_APPLIED, apply_update, last_applied_text
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 from cluster.api import Api, Object, RefusedError
 from userswarm.sync import sync

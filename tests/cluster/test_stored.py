@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 from cluster.api import Api, Object
 from cluster.metacontroller import Metacontroller

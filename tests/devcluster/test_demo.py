@@ -38,10 +38,7 @@ def sample(**storage: str) -> dict[str, Any]:
 def tell(swarm: dict[str, Any], url: str) -> tuple[Story, list[str]]:
     lines: list[str] = []
     story = Story(swarm, url, lines.append)
-    try:
-        story.tell()
-    finally:
-        story.close()
+    story.tell()
     return story, lines
 
 
@@ -86,7 +83,6 @@ def test_a_deletion_that_does_not_end_is_named(url: str, monkeypatch: pytest.Mon
 
     with pytest.raises(DemoError, match="still there"):
         story._until_gone()
-    story.close()
 
 
 def test_a_failure_is_told_and_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +142,6 @@ def test_what_is_left_behind_is_a_broken_promise(url: str) -> None:
 
     with pytest.raises(DemoError, match="this did not hold: nothing is left behind"):
         story.tell()
-    story.close()
 
 
 def dedicated(**changes: Any) -> dict[str, Any]:

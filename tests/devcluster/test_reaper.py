@@ -26,6 +26,7 @@ from unit.reaper.backend import Backend, serve
 from unit.reaper.fakes import FakeSource, FakeTime, run
 from userswarm.backend.api import API_VERSION, KIND, RetryPolicy, UserSwarmApi, connect
 from userswarm.cli import cli
+from userswarm.demo.rules import RULES
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.cluster import ClusterError, Deletion, KubernetesCluster
 from userswarm.reaper.decide import Rules
@@ -81,7 +82,7 @@ class Cluster:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """An empty cluster whose clock runs two days behind; `advance` brings it to the present."""
     api = ApiServer(Clock(datetime.now(UTC) - timedelta(days=2)))
-    api.register_crd(load_crd())
+    api.register_crd(load_crd(), RULES)
     with RestServer(api) as rest:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(rest.kubeconfig()))

@@ -1,4 +1,4 @@
-"""Just enough of a cluster's controllers and kubelet to run what a UserSwarm is made of.
+"""Just enough of a cluster's controllers and kubelet to run what CompositeControllers make.
 
 reconciler       the work queue that the controllers share
 stateful_sets    StatefulSet -> revision -> pod with an ordinal

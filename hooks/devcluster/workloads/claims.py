@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from devcluster import quantities
 from devcluster.admission import PROTECTION, StorageClass
 from devcluster.apiserver import ApiServer, WatchEvent
 from devcluster.faults import Faults, Trouble
 from devcluster.objects import Key, Manifest, Observed, copy_json, is_deleting, key_of, same_json, set_condition
 from devcluster.workloads.containers import claims_of
 from devcluster.workloads.reconciler import ACTOR, Reconciler
-from userswarm.spec import quantity
 
 _BOUND = {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
 _PROVISIONER = "csi.example.com"
@@ -157,4 +157,4 @@ class ClaimController(Reconciler):
 
 def _grows(claim: Observed) -> bool:
     wanted = claim["spec"]["resources"]["requests"]["storage"]
-    return quantity.compare(wanted, claim["status"]["capacity"]["storage"]) > 0
+    return quantities.compare(wanted, claim["status"]["capacity"]["storage"]) > 0

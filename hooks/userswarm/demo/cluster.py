@@ -16,7 +16,7 @@ import yaml
 from devcluster import cluster as devcluster
 from devcluster.clock import Clock
 from devcluster.hooks import Hook, HookResponse, Hooks, json_response
-from userswarm.customize import customize
+from userswarm.demo.rules import RULES
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
 from userswarm.spec.manifests import manifest_path
@@ -34,7 +34,7 @@ class Cluster(devcluster.Cluster):
     def __init__(
         self,
         settings: Settings | None = None,
-        hooks: Hooks | None = None,
+        hooks: Hooks | Mapping[str, Hook | str] | None = None,
         controller: Observed | None = None,
         crd: Observed | None = None,
         **options: Any,
@@ -44,8 +44,8 @@ class Cluster(devcluster.Cluster):
         super().__init__(
             controller or composite_controller(),
             hooks or own_hooks(self.settings, clock),
-            crds=[crd or load_crd()],
-            objects=load_manifests("namespace", "Namespace"),
+            [crd or load_crd(), *load_manifests("namespace", "Namespace")],
+            rules=RULES,
             clock=clock,
             **options,
         )
@@ -78,7 +78,7 @@ def own_hooks(settings: Settings, clock: Clock) -> Mapping[str, Hook]:
 
         return answer
 
-    return {"sync": answering(sync), "finalize": answering(finalize), "customize": answering(customize)}
+    return {"sync": answering(sync), "finalize": answering(finalize)}
 
 
 def composite_controller(*, dedicated: bool = False) -> Manifest:

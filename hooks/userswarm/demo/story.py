@@ -16,7 +16,6 @@ from typing import Any
 
 from devcluster.apiserver import WatchEvent, Write
 from devcluster.errors import ApiError
-from devcluster.hooks import HttpHooks
 from devcluster.workloads.namespaces import CONTENTS
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
 from userswarm.demo.cluster import Cluster, composite_controller
@@ -61,8 +60,6 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
         except (DemoError, ApiError) as error:
             show(f"\nFAILED: {error}")
             return False
-        finally:
-            story.close()
         story.print_table(time.monotonic() - begun)
         if keep:
             _wait_for_interrupt(lambda: show(f"\nkept: {url} answers /sync, /finalize and /customize; Ctrl-C ends it"))
@@ -77,8 +74,8 @@ class Story:
         self._swarm = swarm
         self._name = swarm["metadata"]["name"]
         self._retained = swarm["spec"].get("storage", {}).get("retainPolicy") == "Retain"
-        self._hooks = HttpHooks(url)
-        self._cluster = Cluster(hooks=self._hooks, controller=composite_controller(dedicated=_is_dedicated(swarm)))
+        hooks = {name: f"{url}/{name}" for name in ("sync", "finalize", "customize")}
+        self._cluster = Cluster(hooks=hooks, controller=composite_controller(dedicated=_is_dedicated(swarm)))
         self._api = self._cluster.api
         self._shown = 0
         self._phase = ""
@@ -86,10 +83,6 @@ class Story:
         self._make_what_it_names()
         self._cluster.settle()
         self._before = _keys(self._cluster)
-
-    def close(self) -> None:
-        """Close the connection to the webhook."""
-        self._hooks.close()
 
     def tell(self) -> None:
         """Go through every step; raises DemoError at the first promise that does not hold."""

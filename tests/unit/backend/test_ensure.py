@@ -22,6 +22,7 @@ from userswarm.backend import (
     UnreachableError,
     UserSwarmClient,
 )
+from userswarm.demo.rules import RULES
 
 SPEC: dict[str, Any] = {
     "runtime": {"image": "a/b:1", "env": [{"name": "TZ", "value": "UTC"}], "resources": {"limits": {"cpu": "1"}}},
@@ -272,7 +273,7 @@ def test_that_holds_where_the_api_server_does_not_guard_the_owner(world: World, 
     crd = copy.deepcopy(CRD)
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     del schema["properties"]["spec"]["properties"]["userId"]["x-kubernetes-validations"]
-    world.api.register_crd(crd)
+    world.api.register_crd(crd, RULES)
     client.ensure("w1", "u", runtime={"image": "a/b:1"})
 
     def make_anew() -> None:

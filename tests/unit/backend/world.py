@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubernetes import client as kubernetes_client
+from userswarm.wire.k8s import Manifest
 
 from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
@@ -17,8 +18,8 @@ from devcluster.rest import RestServer
 from devcluster.rest_faults import Fault
 from userswarm.backend import RetryPolicy, UserSwarmClient
 from userswarm.backend.api import UserSwarmApi
+from userswarm.demo.rules import RULES
 from userswarm.spec.schema import load_crd
-from userswarm.wire.k8s import Manifest
 
 API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"
@@ -42,7 +43,7 @@ def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> Non
 def make_api() -> ApiServer:
     """Return an API server that knows our kind, and the namespace of the runtimes."""
     api = ApiServer(Clock())
-    api.register_crd(CRD)
+    api.register_crd(CRD, RULES)
     return api
 
 
