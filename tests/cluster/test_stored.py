@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from userswarm.spec.settings import Settings
 
 from cluster.api import Api, Object
 from cluster.metacontroller import Metacontroller
 from contract.rendered import MANIFESTS
+from userswarm.spec.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SAMPLES = sorted(path.stem for path in (MANIFESTS / "samples").glob("*.yaml"))

@@ -19,13 +19,13 @@ import yaml
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 from kubernetes import watch as kubernetes_watch
-from userswarm.wire.k8s import Manifest
 
 from devcluster.apiserver import AdmissionRequest, ApiServer
 from devcluster.clock import Clock
 from devcluster.rest import RestServer
 from userswarm.demo.rules import RULES
 from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"

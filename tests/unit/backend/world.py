@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubernetes import client as kubernetes_client
-from userswarm.wire.k8s import Manifest
 
 from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
@@ -20,6 +19,7 @@ from userswarm.backend import RetryPolicy, UserSwarmClient
 from userswarm.backend.api import UserSwarmApi
 from userswarm.demo.rules import RULES
 from userswarm.spec.schema import load_crd
+from userswarm.wire.k8s import Manifest
 
 API_VERSION = "crawbl.ai/v1alpha1"
 COLLECTION = "/apis/crawbl.ai/v1alpha1/userswarms"
