@@ -7,7 +7,6 @@ going. So a Pod never mounts what somebody else has put under our name.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +77,9 @@ def fit(storage: Storage, swarm: Swarm, sight: Sight, children: list[Manifest]) 
     """Bring the claim to what the one that exists can become; leave out one that is not ours to make."""
     observed = _own_claim(swarm, sight)
     if observed is not None:
-        return [_clamp(claim, observed)[0] for claim in children]
+        for claim in children:
+            _clamp(claim, observed)
+        return children
     return [] if _found(swarm, sight) is not None or _is_recorded(swarm, sight) else children
 
 
@@ -88,8 +89,9 @@ def judge(storage: Storage, swarm: Swarm, sight: Sight) -> Verdict:
     where = f"PersistentVolumeClaim {identity.namespace}/{identity.claim}"
     own = _own_claim(swarm, sight)
     if own is not None:
-        fitted, refused = _clamp(build(storage, swarm)[0], own)
-        verdict = _judge_claim(where, own, fitted["spec"]["resources"]["requests"]["storage"], swarm, retained=False)
+        (claim,) = build(storage, swarm)
+        refused = _clamp(claim, own)
+        verdict = _judge_claim(where, own, claim["spec"]["resources"]["requests"]["storage"], swarm, retained=False)
         if not verdict.ok:
             return verdict
         if refused:
@@ -204,13 +206,13 @@ def _others(swarm: Swarm, sight: Sight) -> list[str]:
     return [each["name"] for each in places if (each.get("namespace"), each["name"]) != own]
 
 
-def _clamp(asked: Manifest, observed: Observed) -> tuple[Manifest, list[str]]:
-    """Return a claim as the observed one can become, and what was not granted, in words.
+def _clamp(claim: Manifest, observed: Observed) -> list[str]:
+    """Bring a desired claim to what the observed one can become; return what was not granted, in words.
 
     A claim can only grow, and only once it is bound, and keeps its class and access modes: asking for anything else
     fails at every sync.
     """
-    claim, refused = copy.deepcopy(asked), []
+    refused = []
     spec, current = claim["spec"], observed.get("spec", {})
     wanted = spec["resources"]["requests"]["storage"]
     size = current.get("resources", {}).get("requests", {}).get("storage")
@@ -226,7 +228,7 @@ def _clamp(asked: Manifest, observed: Observed) -> tuple[Manifest, list[str]]:
         refused.append(f"spec.storage.storageClassName is {wanted_class}, but the volume's is {storage_class} for good")
     if current.get("accessModes"):
         spec["accessModes"] = list(current["accessModes"])
-    return claim, refused
+    return refused
 
 
 def _check_size(asked: Asked) -> Iterator[Problem]:
