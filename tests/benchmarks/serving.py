@@ -62,7 +62,7 @@ def server(first: tuple[str, bytes], workers: int = 2) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    command = [sys.executable, "-m", "userswarm.cli", "serve", "--bind", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "serve", "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", str(workers), "--log-level", "error"]
     began = time.perf_counter()
     with subprocess.Popen(command, env=environment) as process:

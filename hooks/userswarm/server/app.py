@@ -14,16 +14,19 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from userswarm.gathering import Hook, Unavailable
 from userswarm.server.auth import Tokens
-from userswarm.server.calls import Clock, Hook, HookCalls
-from userswarm.server.errors import Refused, error_body
+from userswarm.server.calls import Clock, HookCalls
+from userswarm.server.cluster import NO_API, Api
+from userswarm.server.errors import error_body
+from userswarm.server.gather import Gatherers
 from userswarm.server.logs import Journal, UnknownFields
 from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-HOOKS = ("sync", "finalize", "customize")
+HOOKS = ("sync", "finalize")
 
 EXTENSION = "userswarm"
 
@@ -39,30 +42,16 @@ class Front:
     Flask has routes for the hooks too and would answer the same; going around it saves 40 microseconds a call.
     """
 
-    def __init__(self, flask: WSGIApplication, calls: HookCalls, settings: Settings) -> None:
+    def __init__(self, flask: WSGIApplication, calls: HookCalls) -> None:
         self._flask = flask
         self._calls = calls
         self._paths = frozenset(f"/{hook}" for hook in HOOKS)
-        self.settings = settings
-        self.stopping = False
+        self.is_stopping: Callable[[], bool] = lambda: False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._is_call(environ):
+        if environ["PATH_INFO"] in self._paths and environ["REQUEST_METHOD"] == "POST":
             return self._calls(environ, start_response)
         return self._flask(environ, start_response)
-
-    def reads_body(self, environ: WSGIEnvironment) -> bool:
-        """Tell from its head whether a request's body would be read: only that of a hook call that is let in."""
-        if not self._is_call(environ):
-            return False
-        try:
-            self._calls.admit(environ)
-        except Refused:
-            return False
-        return True
-
-    def _is_call(self, environ: WSGIEnvironment) -> bool:
-        return environ["PATH_INFO"] in self._paths and environ["REQUEST_METHOD"] == "POST"
 
 
 def create_app(
@@ -71,8 +60,11 @@ def create_app(
     hooks: Mapping[str, Hook] | None = None,
     clock: Clock = utc_now,
     unknown_fields: UnknownFields | None = None,
+    api: Api | Unavailable = NO_API,
 ) -> Flask:
     """Return the application for these settings; `hooks` and `unknown_fields` default to the real ones.
+
+    `api` is where hooks may have to look, or why they cannot.
 
     Whatever cannot work stops it here: raises SettingsError for a token file without a token, SchemaError for a
     CRD that this release does not understand.
@@ -90,10 +82,11 @@ def create_app(
         tokens=tokens,
         journal=Journal(unknown_fields if unknown_fields is not None else _load_unknown_fields()),
         metrics=metrics,
+        gatherers=Gatherers(api, settings.service_proxy, metrics),
     )
 
     app = Flask("userswarm", static_folder=None)
-    front = Front(app.wsgi_app, calls, settings)
+    front = Front(app.wsgi_app, calls)
     app.wsgi_app = front  # type: ignore[method-assign]
     app.extensions[EXTENSION] = front
 
@@ -104,7 +97,7 @@ def create_app(
     @app.get("/readyz")
     def readyz() -> Response:
         # Settings and schema were read before there was an app to ask.
-        if front.stopping:
+        if front.is_stopping():
             return _json(503, error_body("stopping"))
         return _json(200, orjson.dumps({"ready": True}))
 
@@ -130,11 +123,10 @@ def _json(code: int, body: bytes) -> Response:
 
 
 def _load_hooks() -> dict[str, Hook]:
-    from userswarm.customize import customize
     from userswarm.finalize import finalize
     from userswarm.sync import sync
 
-    return {"sync": sync, "finalize": finalize, "customize": customize}
+    return {"sync": sync, "finalize": finalize}
 
 
 def _load_unknown_fields() -> UnknownFields:

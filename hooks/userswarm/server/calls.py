@@ -7,19 +7,23 @@ length, free slot, JSON, and only then the hook.
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from gevent import Timeout
 
 from userswarm.errors import CannotFreezeError, RequestError, WrongParentError
+from userswarm.gathering import Gatherer, Hook
+from userswarm.gathering import answer as ask_hook
 from userswarm.server.auth import Tokens
 from userswarm.server.changes import compute_change
 from userswarm.server.errors import STATUS_LINES, Headers, Refused, error_body
-from userswarm.server.limits import WAITING, Slots, check_declared_length, parse_body, read_body
+from userswarm.server.limits import Slots, check_declared_length, parse_body, read_body
 from userswarm.server.logs import Journal
 from userswarm.spec.settings import Settings
 
@@ -30,12 +34,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Hook = Callable[[Mapping[str, Any], Settings, datetime], Mapping[str, Any]]
 Clock = Callable[[], datetime]
 
 
 class HookCalls:
-    """The WSGI application behind /sync, /finalize and /customize."""
+    """The WSGI application behind /sync and /finalize."""
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class HookCalls:
         tokens: Tokens | None,
         journal: Journal,
         metrics: Metrics | None,
+        gatherers: Callable[[], Gatherer],
     ) -> None:
         self._settings = settings
         self._hooks = hooks
@@ -53,6 +57,7 @@ class HookCalls:
         self._tokens = tokens
         self._journal = journal
         self._metrics = metrics
+        self._gatherers = gatherers
         self._slots = Slots(settings.max_concurrent)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -62,15 +67,15 @@ class HookCalls:
         bytes_in = 0
         headers: Headers = []
         try:
-            self.admit(environ)
-            self._slots.take(environ.get(WAITING, 0))
+            self._admit(environ)
+            self._slots.take()
             try:
                 settings = self._settings
-                body = read_body(environ, settings.max_body_bytes)
+                body = self._receive(environ)
                 bytes_in = len(body)
                 request = parse_body(body, settings.max_json_depth, settings.max_children)
                 now = self._clock()
-                response = self._hooks[hook](request, settings, now)
+                response = ask_hook(self._hooks[hook], request, settings, now, self._gatherers())
                 answer = orjson.dumps(response)
             finally:
                 self._slots.give()
@@ -102,13 +107,10 @@ class HookCalls:
             STATUS_LINES[code],
             [("Content-Type", "application/json"), ("Content-Length", str(len(answer))), *headers],
         )
-        return (answer,)
+        return _send(answer, self._settings.request_timeout)
 
-    def admit(self, environ: WSGIEnvironment) -> None:
-        """Check what the head of a request tells; raises Refused (401, 415, 413, 429).
-
-        The worker asks this before it waits for a body, so that only callers with a token can make it hold one.
-        """
+    def _admit(self, environ: WSGIEnvironment) -> None:
+        """Check what a request's head tells, before its body is waited for; raises Refused (401, 415, 411, 413)."""
         if self._tokens is not None and not self._tokens.accept(environ.get("HTTP_AUTHORIZATION", "")):
             raise Refused(401, "a valid bearer token is required", [("WWW-Authenticate", "Bearer")])
         if environ.get("CONTENT_TYPE") != "application/json":
@@ -116,7 +118,15 @@ class HookCalls:
         if "HTTP_CONTENT_ENCODING" in environ and environ["HTTP_CONTENT_ENCODING"].lower() != "identity":
             raise Refused(415, "Content-Encoding: only identity is accepted")
         check_declared_length(environ, self._settings.max_body_bytes)
-        self._slots.check(environ.get(WAITING, 0))
+
+    def _receive(self, environ: WSGIEnvironment) -> bytes:
+        """Read the body; raises Refused (400, 408)."""
+        seconds = self._settings.request_timeout
+        try:
+            with Timeout(seconds):
+                return read_body(environ, self._settings.max_body_bytes)
+        except Timeout:
+            raise Refused(408, f"the body did not arrive within {seconds} s") from None
 
     def _tell(
         self,
@@ -131,14 +141,20 @@ class HookCalls:
     ) -> None:
         try:
             parent = _parent(request)
-            change = compute_change(request, response) if hook != "customize" else None
-            if change is not None and self._metrics is not None:
+            change = compute_change(request, response)
+            if self._metrics is not None:
                 self._metrics.changed(hook, parent, change, now)
             self._journal.answered(
                 hook, environ, parent, change, seconds=seconds, bytes_in=bytes_in, bytes_out=bytes_out
             )
         except Exception:
             logger.exception("cannot tell what an answer changed; the answer itself is fine")
+
+
+def _send(answer: bytes, seconds: float) -> Iterator[bytes]:
+    """Hand the answer to gunicorn; a client that does not take it in time loses the connection."""
+    with Timeout(seconds, ConnectionResetError(errno.ECONNRESET, f"the answer was not taken within {seconds} s")):
+        yield answer
 
 
 def check_content_type(environ: Mapping[str, Any]) -> None:

@@ -13,15 +13,12 @@ STATUS_LINES = {
     400: "400 Bad Request",
     401: "401 Unauthorized",
     408: "408 Request Timeout",
+    411: "411 Length Required",
     413: "413 Content Too Large",
-    414: "414 URI Too Long",
     415: "415 Unsupported Media Type",
-    417: "417 Expectation Failed",
     422: "422 Unprocessable Content",
     429: "429 Too Many Requests",
-    431: "431 Request Header Fields Too Large",
     500: "500 Internal Server Error",
-    501: "501 Not Implemented",
 }
 
 

@@ -1,8 +1,9 @@
 """Starts gunicorn with the application and a configuration made from the settings.
 
-Stopping, in order: on SIGTERM each worker first answers 503 at /readyz and closes connections as it answers on
-them; after a second it stops accepting, finishes what has begun within graceful_timeout, and ends. In Kubernetes a
-preStop sleep goes before the SIGTERM, so that the Service has let go of the Pod by then.
+Its gevent workers patch Python's sockets after they are forked: the master, and whoever imports a hook, live without.
+Stopping, in order: on SIGTERM each worker answers 503 at /readyz and closes connections as it answers on them; within a
+second it stops accepting, finishes what has begun within graceful_timeout, and ends. In Kubernetes a preStop sleep goes
+before the SIGTERM, so that the Service has let go of the Pod by then.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import ipaddress
 import logging
 import os
 import shutil
+import socket
+import sys
 import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from userswarm.errors import SettingsError
-from userswarm.server.app import create_app
-from userswarm.server.balance import Balance
+from userswarm.server.app import EXTENSION, create_app
+from userswarm.server.cluster import find_api
 from userswarm.server.logs import configure_logging, make_formatter
 from userswarm.server.tls import CertificateFiles
-from userswarm.server.worker import BufferingWorker
 from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def serve(settings: Settings) -> None:
     master = os.getpid()
     metrics_dir = _prepare_metrics_dir() if settings.metrics_bind else None
     try:
-        _Webhook(settings, create_app(settings), metrics_dir).run()
+        _Webhook(settings, create_app(settings, api=find_api(os.environ)), metrics_dir).run()
     finally:
         if metrics_dir is not None and os.getpid() == master:
             shutil.rmtree(metrics_dir, ignore_errors=True)
@@ -90,7 +91,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bind": settings.bind,
         "workers": settings.workers,
-        "worker_class": BufferingWorker,
+        "worker_class": "gevent",
         "worker_connections": 1000,
         "keepalive": settings.keep_alive,
         "timeout": settings.request_timeout,
@@ -110,14 +111,11 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "proc_name": "userswarm",
     }
     if settings.tls_cert_file:
-        certificates = CertificateFiles(
-            Path(settings.tls_cert_file),
-            Path(settings.tls_key_file),
-            Path(settings.client_ca_file) if settings.client_ca_file else None,
-        )
+        CertificateFiles.of(settings)  # so that what cannot be used stops the start
         options["certfile"] = settings.tls_cert_file
         options["keyfile"] = settings.tls_key_file
-        options["ssl_context"] = lambda _config, _default: certificates.context()
+        # Made in the worker, whose sockets are gevent's.
+        options["ssl_context"] = lambda _config, _default: CertificateFiles.of(settings).renewed_context()
     return options
 
 
@@ -128,14 +126,14 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
         self._metrics_dir = metrics_dir
         self._metrics_server = _bind_metrics(settings, metrics_dir) if metrics_dir else None
         self._options = gunicorn_options(settings)
-        self.balance = Balance()
         super().__init__()
 
     def load_config(self) -> None:
         hooks = {
             "when_ready": self._when_ready,
-            "pre_fork": self._pre_fork,
             "post_fork": self._post_fork,
+            "pre_request": self._pre_request,
+            "worker_exit": self._worker_exit,
             "child_exit": self._child_exit,
         }
         for name, value in {**self._options, **hooks}.items():
@@ -151,17 +149,31 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
 
-    def _pre_fork(self, _arbiter: Any, worker: BufferingWorker) -> None:
-        worker.place = self.balance.join()
-
-    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+    def _post_fork(self, _arbiter: Any, worker: Any) -> None:
         if self._metrics_server is not None:
             self._metrics_server.socket.close()
+        self._app.extensions[EXTENSION].is_stopping = lambda: not worker.alive
+        # For a TLS handshake that does not go on; gunicorn takes it off once the connection is made.
+        socket.setdefaulttimeout(self._settings.request_timeout)
         # A request alone makes a thousand containers, none of them in a cycle: collecting at every 700th is waste.
         gc.set_threshold(50_000, 20, 20)
 
-    def _child_exit(self, _arbiter: Any, worker: BufferingWorker) -> None:
-        self.balance.leave(worker.place)
+    def _pre_request(self, _worker: Any, request: Any) -> None:
+        """Let a connection end with a request whose body is too large: gunicorn would read all of it for the next one.
+
+        What is a little too large it may read, or the client would see a reset instead of the 413.
+        """
+        headers = dict(request.headers)
+        length = headers.get("CONTENT-LENGTH", "0")
+        if "TRANSFER-ENCODING" in headers or int(length) > 2 * self._settings.max_body_bytes:
+            request.force_close()
+
+    def _worker_exit(self, _arbiter: Any, worker: Any) -> None:
+        if os.getpid() == worker.pid:
+            # When Python ends, logging takes locks of a gevent that is gone, and says so (gevent's issue 2148).
+            sys.unraisablehook = lambda _: None
+
+    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
         if self._metrics_dir is not None:
             from prometheus_client.multiprocess import mark_process_dead
 

@@ -15,35 +15,31 @@ from userswarm.server.errors import Refused
 
 WSGIEnvironment = dict[str, Any]
 
-WAITING = "userswarm.waiting"
-"""Key of the WSGI environment: how many other requests are still arriving at this worker."""
 
+def check_declared_length(environ: WSGIEnvironment, limit: int) -> int:
+    """Return the Content-Length; raises Refused (411, 413, 400).
 
-def check_declared_length(environ: WSGIEnvironment, limit: int) -> int | None:
-    """Return the Content-Length, or None where none is declared; raises Refused (413, 400)."""
+    Metacontroller declares it. Chunks are not taken: gunicorn copies its buffer at each, so that a body of tiny ones
+    could keep a worker busy for minutes.
+    """
     declared = environ.get("CONTENT_LENGTH")
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        raise Refused(411, "Transfer-Encoding: is not accepted, declare a Content-Length")
     if not declared:
-        return None
+        return 0
     try:
         length = int(declared)
     except ValueError:
         raise Refused(400, "Content-Length: must be a whole number") from None
     if length > limit:
-        raise _too_large(limit)
+        raise Refused(413, f"body: larger than {limit} bytes")
     return length
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
-    """Read the body, and one byte more than `limit` at most; raises Refused (413, 400)."""
+    """Read the body, of `limit` bytes at most; raises Refused (411, 413, 400)."""
     length = check_declared_length(environ, limit)
-    stream = environ["wsgi.input"]
-    if length is None:
-        # Chunked: the server marks the end. Without that mark there is no body (PEP 3333).
-        body: bytes = stream.read(limit + 1) if environ.get("wsgi.input_terminated") else b""
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    body = stream.read(length)
+    body: bytes = environ["wsgi.input"].read(length)
     if len(body) < length:
         raise Refused(400, f"body: ended after {len(body)} of {length} bytes")
     return body
@@ -96,23 +92,15 @@ class Slots:
         self._taken = 0
         self._lock = threading.Lock()
 
-    def take(self, waiting: int = 0) -> None:
-        """Take a slot, to be given back; raises Refused (429) where the taken and the waiting fill all of them."""
+    def take(self) -> None:
+        """Take a slot, to be given back; raises Refused (429) where none is free."""
         with self._lock:
-            self.check(waiting)
+            if self._taken >= self._limit:
+                # With the header Metacontroller waits; without it, it would call again at once.
+                raise Refused(429, f"{self._limit} calls are under way already", [("Retry-After", "1")])
             self._taken += 1
 
     def give(self) -> None:
         """Give a slot back."""
         with self._lock:
             self._taken -= 1
-
-    def check(self, waiting: int) -> None:
-        """Raise Refused (429) where no slot is free."""
-        if self._taken + waiting >= self._limit:
-            # With the header Metacontroller waits; without it, it would call again at once.
-            raise Refused(429, f"{self._limit} calls are under way already", [("Retry-After", "1")])
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"body: larger than {limit} bytes")

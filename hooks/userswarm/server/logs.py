@@ -118,7 +118,7 @@ class Journal:
         hook: str,
         environ: Mapping[str, Any],
         parent: Observed,
-        change: Change | None,
+        change: Change,
         *,
         seconds: float,
         bytes_in: int,
@@ -126,7 +126,7 @@ class Journal:
     ) -> None:
         """Log a call that was answered: at info where it changes something, else at debug."""
         self._warn_of_unknown_fields(parent)
-        level = logging.INFO if change is not None and change.noteworthy else logging.DEBUG
+        level = logging.INFO if change.noteworthy else logging.DEBUG
         if not logger.isEnabledFor(level):
             return
         fields = {
@@ -137,9 +137,8 @@ class Journal:
             "code": 200,
             "bytesIn": bytes_in,
             "bytesOut": bytes_out,
+            **_change_fields(change),
         }
-        if change is not None:
-            fields.update(_change_fields(change))
         logger.log(level, "hook answered", extra={FIELDS: fields})
 
     def refused(self, hook: str, environ: Mapping[str, Any], code: int, reason: str) -> None:

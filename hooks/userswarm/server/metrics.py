@@ -59,6 +59,15 @@ class Metrics:
             buckets=_UNTIL_VERIFIED,
             registry=registry,
         )
+        self._needs = Counter(
+            "userswarm_needs",
+            "What hooks needed to see, by kind (http is a request to a Service): read, answered, failed, unavailable",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self._need_seconds = Histogram(
+            "userswarm_need_duration_seconds", "Time to look it up", ["kind"], buckets=_SECONDS, registry=registry
+        )
         # Counters exist from the start, so that rate() sees the first event.
         for outcome in ("passed", "failed"):
             self._verifications.labels(outcome)
@@ -69,6 +78,11 @@ class Metrics:
         self._seconds.labels(hook).observe(seconds)
         if bytes_in:
             self._bytes.labels(hook).observe(bytes_in)
+
+    def gathered(self, kind: str, result: str, seconds: float) -> None:
+        """Count something that a hook needed to see."""
+        self._needs.labels(kind, result).inc()
+        self._need_seconds.labels(kind).observe(seconds)
 
     def changed(self, hook: str, parent: Mapping[str, Any], change: Change, now: datetime) -> None:
         """Count what an answer changed."""

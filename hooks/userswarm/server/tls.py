@@ -14,6 +14,7 @@ from pathlib import Path
 
 from userswarm.errors import SettingsError
 from userswarm.server.auth import fingerprint
+from userswarm.spec.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,25 @@ class CertificateFiles:
             self._context = self._make_context()
         except OSError as error:  # ssl.SSLError is one too
             raise SettingsError(f"USERSWARM_TLS_CERT_FILE, _KEY_FILE or CLIENT_CA_FILE: {error}") from error
+
+    @classmethod
+    def of(cls, settings: Settings) -> CertificateFiles:
+        """Return the files that the settings name."""
+        client_ca = Path(settings.client_ca_file) if settings.client_ca_file else None
+        return cls(Path(settings.tls_cert_file), Path(settings.tls_key_file), client_ca)
+
+    def renewed_context(self) -> ssl.SSLContext:
+        """Return a context for a server's lifetime: each handshake goes on with what the files hold by then.
+
+        OpenSSL asks for a server's name, whether the client gave one or not, before a certificate is shown or wanted.
+        """
+
+        def renew(sock: ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+            sock.context = self.context()
+
+        context = self._make_context()
+        context.sni_callback = renew  # type: ignore[assignment]
+        return context
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection."""

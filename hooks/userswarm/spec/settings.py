@@ -59,6 +59,7 @@ class Settings:
         tls_cert_file, tls_key_file, client_ca_file: TLS, and who may call when it is mutual.
         log_level, log_format: debug, info, warning or error; json or text.
         metrics_bind: host:port of /metrics; empty for none.
+        service_proxy: an HTTP proxy through which swarms' Services are reached; none where their names lead to them.
     """
 
     default_image: str = "ghcr.io/zeroclaw-labs/zeroclaw:v0.8.4"
@@ -93,6 +94,7 @@ class Settings:
     log_level: str = "info"
     log_format: str = "json"
     metrics_bind: str = ""
+    service_proxy: tuple[str, int] | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -196,6 +198,15 @@ def _bind_or_none(text: str) -> str:
     return _bind(text) if text else ""
 
 
+def _proxy(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", text)
+    if not found:
+        raise ValueError("must be an HTTP proxy such as http://127.0.0.1:8880")
+    return found[1].strip("[]"), int(found[2])
+
+
 def _file(text: str) -> str:
     if text:
         with Path(text).open("rb") as stream:
@@ -259,6 +270,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("LOG_LEVEL", "log_level", _one_of("debug", "info", "warning", "error")),
         ("LOG_FORMAT", "log_format", _one_of("json", "text")),
         ("METRICS_BIND", "metrics_bind", _bind_or_none),
+        ("SERVICE_PROXY", "service_proxy", _proxy),
     )
 }
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 from flask import Flask
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
 
-from userswarm.server.app import EXTENSION, create_app
-from userswarm.server.balance import Balance
-from userswarm.server.calls import Hook
-from userswarm.server.launch import gunicorn_options
-from userswarm.server.worker import BufferingWorker
+from userswarm.gathering import Hook
+from userswarm.server.app import HOOKS, create_app
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import CHILD_KINDS
 
@@ -72,79 +63,13 @@ def quiet_hook(request: Mapping[str, Any], settings: Settings, now: datetime) ->
 
 
 def make_app(settings: Settings | None = None, hook: Hook = quiet_hook) -> Flask:
-    """Return the application with one hook behind all three paths, and a clock that stands still."""
+    """Return the application with one hook behind both paths, and a clock that stands still."""
     return create_app(
         settings or Settings(),
-        hooks=dict.fromkeys(("sync", "finalize", "customize"), hook),
+        hooks=dict.fromkeys(HOOKS, hook),
         clock=lambda: NOW,
         unknown_fields=lambda parent: [],
     )
-
-
-def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
-
-
-class _App:
-    def __init__(self, app: Flask) -> None:
-        self.app = app
-        self.balance = Balance()
-
-    def wsgi(self) -> Flask:
-        return self.app
-
-
-class RunningWorker:
-    """One worker of the real kind, in a thread of the test instead of a process of gunicorn."""
-
-    def __init__(self, app: Flask, **options: Any) -> None:
-        cfg = Config()
-        settings: Settings = app.extensions[EXTENSION].settings
-        for name, value in {**gunicorn_options(settings), "graceful_timeout": 5, **options}.items():
-            cfg.set(name, value)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self.listener.getsockname()
-        log = Logger(cfg)
-        log.error_log.handlers.clear()
-        log.error_log.propagate = True  # so that caplog sees it
-        self.worker = BufferingWorker(1, os.getppid(), [self.listener], _App(app), 1, cfg, log)
-        self.worker.load_wsgi()
-        self.worker.linger_when_stopping = 0.0
-        self.worker.PIPE = os.pipe()
-        self._thread = threading.Thread(target=self.worker.run, daemon=True)
-        self._thread.start()
-
-    def begin_to_stop(self) -> None:
-        self.worker.handle_exit(None, None)
-        os.write(self.worker.PIPE[1], b"x")
-
-    def stop(self) -> None:
-        self.begin_to_stop()
-        self._thread.join(30)
-        for end in self.worker.PIPE:
-            os.close(end)
-        self.worker.tmp.close()
-        assert not self._thread.is_alive(), "the worker does not stop"
-
-    def wait_for_arriving(self, count: int) -> None:
-        """Wait until the heads of so many requests are in, their bodies not."""
-        eventually(lambda: len(self.worker._arriving) == count)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=30)
-
-
-@contextlib.contextmanager
-def running(app: Flask, **options: Any) -> Iterator[RunningWorker]:
-    worker = RunningWorker(app, **options)
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 class Answer:

@@ -11,14 +11,12 @@ import random
 from typing import Any
 
 import orjson
-import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unit.server.serving import CAPTURED, NOW, first_request, running
-from unit.server.test_worker import CALL, exchange
-from userswarm.server.app import EXTENSION, create_app
+from unit.server.serving import CAPTURED, NOW, first_request
+from userswarm.server.app import create_app
 from userswarm.spec.settings import Settings
 
 # The same examples each time: a chance find belongs to whoever runs more of them, not to the next commit.
@@ -26,7 +24,6 @@ BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, suppress_h
 ANSWER_FIELDS = {
     "sync": {"status", "children", "resyncAfterSeconds"},
     "finalize": {"status", "children", "resyncAfterSeconds", "finalized"},
-    "customize": {"relatedResources"},
 }
 
 hooks = st.sampled_from(sorted(ANSWER_FIELDS))
@@ -112,33 +109,6 @@ def test_a_real_request_with_anything_anywhere(hook: str, chance: random.Random,
     for _ in range(times):
         _mutate(request, chance, document)
     check(hook, _encode(request))
-
-
-@BOUNDED
-@given(st.binary(min_size=1, max_size=300), st.integers(0, len(CALL)))
-def test_any_bytes_on_the_wire_leave_the_worker_well(noise: bytes, cut: int) -> None:
-    worker = _shared_worker()
-    with worker.connect() as sock:
-        sock.sendall(CALL[:cut] + noise)
-    with worker.connect() as sock:
-        assert exchange(sock, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").code == 200
-
-
-_workers: list[Any] = []
-
-
-def _shared_worker() -> Any:
-    return _workers[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_worker() -> Any:
-    app = create_app(Settings(), clock=lambda: NOW)
-    assert app.extensions[EXTENSION].settings == Settings()
-    with running(app) as worker:
-        _workers.append(worker)
-        yield
-        _workers.clear()
 
 
 def _encode(document: Any) -> bytes:

@@ -104,15 +104,15 @@ def test_the_application_counts_what_it_answers_and_names_no_user_and_no_swarm(m
     for body in (orjson.dumps(hook_request()), b"{}", b"{"):
         client.post("/sync", data=body, content_type="application/json")
     client.post("/sync", data=b"x")
-    client.post("/customize", data=orjson.dumps(hook_request()), content_type="application/json")
+    client.post("/finalize", data=orjson.dumps(hook_request()), content_type="application/json")
     client.get("/sync")
     client.get("/nowhere")
 
     counted = {
         (hook, code): value(metrics, "userswarm_hook_requests_total", hook=hook, code=code)
-        for hook, code in (("sync", "200"), ("sync", "400"), ("sync", "415"), ("customize", "200"))
+        for hook, code in (("sync", "200"), ("sync", "400"), ("sync", "415"), ("finalize", "200"))
     }
-    assert counted == {("sync", "200"): 1, ("sync", "400"): 2, ("sync", "415"): 1, ("customize", "200"): 1}
+    assert counted == {("sync", "200"): 1, ("sync", "400"): 2, ("sync", "415"): 1, ("finalize", "200"): 1}
     assert value(metrics, "userswarm_syncs_total", phase="Ready") == 1
     text = generate_latest(metrics.registry).decode()
     assert "workspace-1" not in text
