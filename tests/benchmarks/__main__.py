@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from benchmarks import hooks as hooks_benchmark
 from benchmarks import webhook as webhook_benchmark
 from benchmarks import wsgi as wsgi_benchmark
 from benchmarks.report import Report, machine
+from contract.rendered import ROOT
 
 _SECONDS = click.option("--seconds", default=1.0, show_default=True, help="How long each thing is measured.")
 _ROUNDS = click.option("--rounds", default=3, show_default=True, help="How often each load and each start is repeated.")
 _CROWD = click.option("--crowd", default=10_000, show_default=True, help="How many swarms are asked for in turn.")
 _SWARMS = click.option("--swarms", multiple=True, type=int, default=(1_000, 10_000), show_default=True)
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _USERS = click.option("--users", default=5_000, show_default=True, help="How many users resolve() chooses from.")
 _CHANGES = click.option("--changes", default=200, show_default=True, help="Changes a second under way meanwhile.")
@@ -91,6 +96,30 @@ def resolve(report: Report, seconds: float, users: int, changes: int) -> None:
     _run_resolve(report, users, seconds, changes)
 
 
+@benchmarks.command("lab")
+@click.option("--swarms", multiple=True, type=int, default=(300,), show_default=True, help="How many at once.")
+@click.option("--pids", required=True, type=_FOLDER, help="A folder with one file for each process: its name, its pid.")
+@click.option("--audit-log", required=True, type=_FILE, help="The API server's; the level Metadata is enough.")
+@click.option("--release", default=ROOT, show_default=True, type=_FOLDER, help="Whose hooks and manifests.")
+@click.option("--python", default=sys.executable, show_default=True, help="The interpreter that has that release.")
+@click.option("--setting", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the hooks.")
+@click.option("--against", type=_FILE, help="An earlier release's tables, written by --json.")
+@click.option("--patience", default=1200.0, show_default=True, help="Seconds after which a step is given up.")
+@_reported
+def lab(report: Report, swarms: tuple[int, ...], settings: tuple[str, ...], against: Path | None, **where: Any) -> None:
+    """N swarms at once on the cluster in KUBECONFIG, with real Metacontroller: time, requests, CPU, idle, deletion."""
+    # Only here: the others measure what runs without the Kubernetes client.
+    from benchmarks.budgets import add_life, read_earlier
+    from benchmarks.lab import Lab, bench
+
+    measured: dict[str, float] = {}
+    with bench(Lab(settings=dict(each.split("=", 1) for each in settings), **where)) as running:
+        report.add("Metacontroller", [{"": "flags", "given": running.metacontroller_flags()}])
+        for number in swarms:
+            earlier = read_earlier(against, number) if against else {}
+            measured = add_life(report, running.measure(number), earlier, measured)
+
+
 @benchmarks.command("all")
 @_SECONDS
 @_ROUNDS
@@ -102,7 +131,7 @@ def resolve(report: Report, seconds: float, users: int, changes: int) -> None:
 def everything(
     report: Report, seconds: float, rounds: int, crowd: int, swarms: tuple[int, ...], users: int, changes: int
 ) -> None:
-    """All of them, one after the other."""
+    """All of them that need no cluster, one after the other."""
     hooks_benchmark.run(report, seconds)
     wsgi_benchmark.run(report, seconds)
     webhook_benchmark.run(report, seconds, rounds, crowd)

@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.processes import cpu_seconds
 from userswarm.spec.settings import PREFIX
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 30.0
 
 
@@ -35,18 +35,12 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the workers have used so far."""
-        return sum(_cpu_seconds(pid) for pid in self.workers())
+        return sum(cpu_seconds(pid) for pid in self.workers())
 
     def memory(self) -> dict[str, float]:
         """Return megabytes of the largest worker: resident, and of these its own, shared with nobody."""
         found = [_memory(pid) for pid in self.workers()]
         return {"rss": max(each["VmRSS"] for each in found), "own": max(each["RssAnon"] for each in found)}
-
-
-def _cpu_seconds(pid: int) -> float:
-    # The command's name may hold blanks; behind its bracket the fields begin with the third.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _memory(pid: int) -> dict[str, float]:
@@ -56,13 +50,22 @@ def _memory(pid: int) -> dict[str, float]:
 
 
 @contextmanager
-def server(first: tuple[str, bytes], workers: int = 2) -> Iterator[Server]:
-    """Run the server on a free loopback port, and wait until it answers the first request, a path and its body."""
+def server(
+    first: tuple[str, bytes],
+    workers: int = 2,
+    python: str = sys.executable,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run the server on a free loopback port, and wait until it answers the first request: a path and its body.
+
+    Without a body the request is a GET. `python` has the release that shall serve; `settings` are variables.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "serve", "--bind", f"127.0.0.1:{port}"]
+    environment |= settings or {}
+    command = [python, "-c", "from userswarm.cli import main; main()", "serve", "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", str(workers), "--log-level", "error"]
     began = time.perf_counter()
     with subprocess.Popen(command, env=environment) as process:
@@ -85,7 +88,7 @@ def _wait_for_answer(port: int, first: tuple[str, bytes], process: subprocess.Po
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
         try:
             path, body = first
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            connection.request("POST" if body else "GET", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             if answer.status != 200:
                 raise RuntimeError(f"the first request was answered with {answer.status}: {answer.read()!r}")
