@@ -43,7 +43,7 @@ def _with_overrides(command: click.Command) -> click.Command:
 def serve(**overrides: str | bool | None) -> None:
     """Answer Metacontroller's hook calls over HTTP.
 
-    POST /sync, /finalize and /customize take a hook request and answer with JSON; GET /healthz tells whether the
+    POST /sync and /finalize take a hook request and answer with JSON; GET /healthz tells whether the
     server lives, GET /readyz whether it wants calls.
 
     Every setting is read from the environment (USERSWARM_BIND for --bind, and so on); an option given here wins.
