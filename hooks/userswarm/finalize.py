@@ -27,7 +27,7 @@ def finalize(request: Mapping[str, Any], settings: Settings, now: datetime) -> d
     except InvalidParentError:
         standing = []
     teardown = compute_teardown(call.parent, observe(call), standing)
-    status = compute_deleting_status(call.parent, teardown.message, now)
+    status = compute_deleting_status(call.parent, teardown.message, now, trouble=teardown.trouble)
     return finalize_response(
         status, teardown.children, teardown.resync_after, teardown.needs, finalized=teardown.finalized
     )

@@ -107,8 +107,11 @@ def compute_invalid_status(parent: Observed, error: InvalidParentError, now: dat
     return _halted_status(parent, "Invalid", {"SpecValid": spec_valid, "Verified": blocked, "Ready": blocked}, now)
 
 
-def compute_deleting_status(parent: Observed, message: str, now: datetime) -> Status:
+def compute_deleting_status(parent: Observed, message: str, now: datetime, *, trouble: bool) -> Status:
     """Return the status of a swarm that goes away; `message` says what is awaited."""
+    old = _old_status(parent)
+    if old.get("phase") == DELETING and not trouble and _is_fresh(old, read_conditions(old), now):
+        return carry_status(parent)
     blocked = Verdict(False, TERMINATING, message)
     return _halted_status(parent, DELETING, {"Verified": blocked, "Ready": blocked}, now)
 
@@ -211,8 +214,13 @@ def _is_not_worth_a_write(
         return False
     if old.get("observedGeneration") != status["observedGeneration"] or old.get("attempts") != status.get("attempts"):
         return False
-    told = max(condition["lastTransitionTime"] for condition in before.values())
-    last = read_time(max(told, str(old.get("stageSince", ""))))
+    return _is_fresh(old, before, now)
+
+
+def _is_fresh(old: Mapping[str, Any], before: Mapping[str, Condition], now: datetime) -> bool:
+    """Tell whether the last word that told something new is only a moment old."""
+    told = [condition["lastTransitionTime"] for condition in before.values()]
+    last = read_time(max([*told, str(old.get("stageSince", ""))]))
     return last is not None and now < last + timedelta(seconds=QUIET)
 
 

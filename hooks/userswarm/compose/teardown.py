@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from userswarm.parts import PARTS
 from userswarm.spec.identity import RELEASED_ANNOTATION, SWARM_LABEL, owner_reference
@@ -21,6 +21,9 @@ from userswarm.wire.observe import Observation
 
 ASK_AGAIN = 5
 """Seconds until it is looked again whether the last Pod is gone: no watch tells it."""
+
+RETELL = 30
+"""Seconds until a teardown that lasts is told about again."""
 
 _LATER = frozenset(kind.kind for part in PARTS for kind in part.kinds if part.stage)
 """Kinds that go only when no Pod is left."""
@@ -35,7 +38,7 @@ _CLAIM_FIELDS = ("accessModes", "resources", "storageClassName", "volumeName")
 class Teardown:
     """What stays for now, whether all is done, and in words what is awaited.
 
-    `needs` is what has to be seen besides; `resync_after` is in seconds, None where a watch tells.
+    `needs` is what has to be seen besides; `resync_after` is in seconds. `trouble` tells what does not pass by itself.
     """
 
     children: list[Manifest]
@@ -43,6 +46,7 @@ class Teardown:
     message: str
     needs: Manifest | None = None
     resync_after: int | None = None
+    trouble: bool = False
 
 
 def compute_teardown(parent: Observed, observation: Observation, standing: Sequence[Manifest]) -> Teardown:
@@ -63,11 +67,11 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
     awaited = f"waiting for {_names([*first, *pods, *later])} to be gone"
     staying = _as_they_are(later, standing) if first or pods else []
     needs = _pods(parent, later) if later and not first and not observation.relates(POD) else None
-    after = ASK_AGAIN if pods and not first else None
+    after = ASK_AGAIN if pods and not first else RETELL
     if kept and (deleting or not going):
         released = _release(parent, kept, deleting=deleting)
         message = f"{released.message}; {awaited}" if going else released.message
-        return Teardown(released.children + staying, released.finalized, message, needs, after)
+        return replace(released, children=released.children + staying, message=message, needs=needs, resync_after=after)
     # A parent that has only left this controller lets the objects go that outlive it with its last answer.
     return Teardown(_as_they_are(kept, standing) + staying, False, awaited, needs, after)
 
@@ -111,6 +115,7 @@ def _release(parent: Observed, kept: Sequence[Observed], *, deleting: bool) -> T
             f"{names} cannot be released, since Metacontroller runs with server-side apply and owns it at every "
             f"sync; it is kept. Take its ownerReference off by hand (kubectl edit), or run Metacontroller with "
             f"--apply-strategy=dynamic-apply; {LAST_APPLIED_ANNOTATION} is missing on it",
+            trouble=True,
         )
     if not all("ownerReferences" in manifest["metadata"] for manifest in manifests):
         # Only what was once applied can be taken off: first own it expressly.
