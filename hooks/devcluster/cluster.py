@@ -27,6 +27,7 @@ from devcluster.limit_ranges import default_limits, limit_range
 from devcluster.metacontroller import DYNAMIC_APPLY, Metacontroller
 from devcluster.objects import Manifest, Observed
 from devcluster.quotas import resource_quota
+from devcluster.traffic import Traffic
 from devcluster.workloads.claims import ClaimController, ClaimTimings
 from devcluster.workloads.deployments import DeploymentController
 from devcluster.workloads.endpoints import EndpointController
@@ -55,7 +56,6 @@ class Cluster:
         objects: Iterable[Observed] = (),
         *,
         rules: Rules | None = None,
-        clock: Clock | None = None,
         apply_strategy: str = DYNAMIC_APPLY,
         seed: int = 0,
         timings: Timings | None = None,
@@ -65,8 +65,12 @@ class Cluster:
         """Start it with these objects, CustomResourceDefinitions among them; `rules` says what their CEL means.
 
         The hooks of the CompositeController are functions or URLs by name, or whatever answers as they do.
+        Raises ValueError for what is not modelled, and for a hook that nobody gave.
         """
-        self.clock = clock or Clock()
+        missing = controller["spec"]["hooks"].keys() - hooks.keys() if isinstance(hooks, Mapping) else set()
+        if missing:
+            raise ValueError(f"{controller['metadata']['name']}: no hook is given for {', '.join(sorted(missing))}")
+        self.clock = Clock()
         self.api = ApiServer(self.clock, seed=seed)
         self.faults = Faults()
         classes = {each.name: each for each in storage_classes}
@@ -91,6 +95,8 @@ class Cluster:
         self.endpoints = EndpointController(self.api)
         self.claims = ClaimController(self.api, self.faults, classes, claim_timings)
         self.kubelet = Kubelet(self.api, self.faults, self.claims, timings)
+        self.traffic = Traffic(self.api, self.faults)
+        self.request = self.traffic.request
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
         for obj in itertools.filterfalse(_is_crd, given):
             self.api.create(obj)

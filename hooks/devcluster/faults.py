@@ -23,6 +23,7 @@ class Trouble(enum.Enum):
     UNSCHEDULABLE = "no node takes the pod; message says why"
     INIT_FAILURE = "the first init container exits with exit_code"
     SLOW_TERMINATION = "a deleted pod takes seconds to go, or all of its grace period"
+    UNHEALTHY = "the pod answers message: a text for its status, a number for that of HTTP, or hang"
     JOB_FAILS = "the pod of a Job exits with exit_code, having said message"
     JOB_STUCK = "the pod of a Job runs on and on"
     CLAIM_PENDING = "no volume is made for a claim"

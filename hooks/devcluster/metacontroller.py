@@ -525,7 +525,8 @@ class Metacontroller:
             self.calls[hook] += 1
             self.request_bytes += len(body)
             try:
-                response = self.hooks(hook, body)
+                with self.api.unlocked():
+                    response = self.hooks(hook, body)
             except HookConnectionError as error:
                 raise SyncError(f"{hook} hook failed: {error}") from error
             self.response_bytes += len(response.body)

@@ -1,13 +1,17 @@
 import json
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from devcluster.cluster import Cluster
 from devcluster.hooks import HookConnectionError, HookResponse, connect
+from devcluster.rest import RestServer
+from fakes import controller, crd, widget
 
 
 def test_a_hook_in_process_gets_fresh_json() -> None:
@@ -112,3 +116,33 @@ def test_a_hook_that_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be http://host:port/path"):
         connect({"sync": url})
+
+
+def test_a_hook_behind_a_url_may_read_the_cluster_that_calls_it() -> None:
+    class Reading(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with urllib.request.urlopen(f"{rest.url}/apis/example.com/v1/widgets/w", timeout=5) as stored:
+                answer = json.dumps({"status": {"phase": json.load(stored)["metadata"]["name"]}, "children": []})
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Reading) as hook:
+        thread = threading.Thread(target=hook.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        cluster = Cluster(controller(), {"sync": f"http://127.0.0.1:{hook.server_port}/sync"}, [crd("Widget")])
+        with RestServer(cluster.api) as rest:
+            cluster.apply(widget())
+            cluster.settle(10)
+        hook.shutdown()
+        thread.join()
+
+    assert cluster.api.get("example.com/v1", "Widget", None, "w")["status"]["phase"] == "w"
+
+
+def test_a_hook_that_the_controller_names_has_to_be_given() -> None:
+    with pytest.raises(ValueError, match="widgets: no hook is given for finalize"):
+        Cluster(controller(hooks=("sync", "finalize")), {"sync": lambda _: {}}, [crd("Widget")])
