@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devcluster.clock import Clock
-from devcluster.hooks import connect
-from userswarm.demo.cluster import own_hooks
-from userswarm.spec.settings import Settings
+from userswarm.demo.cluster import Cluster
 
 A_POD = b'{"parent":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}},"children":{},"related":{}}'
 
@@ -15,4 +12,4 @@ A_POD = b'{"parent":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}},"ch
 @pytest.mark.parametrize("hook", ["sync", "finalize"])
 @pytest.mark.parametrize(("body", "status"), [(b"{}", 400), (A_POD, 422)])
 def test_what_our_hooks_refuse_has_our_servers_status(hook: str, body: bytes, status: int) -> None:
-    assert connect(own_hooks(Settings(), Clock()))(hook, body).status == status
+    assert Cluster().hooks(hook, body).status == status

@@ -19,7 +19,6 @@ import yaml
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 from kubernetes import watch as kubernetes_watch
-from userswarm.k8s import Manifest
 
 from devcluster.apiserver import AdmissionRequest, ApiServer
 from devcluster.clock import Clock

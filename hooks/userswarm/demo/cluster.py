@@ -7,6 +7,7 @@ cluster.settle()
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import yaml
 
 from devcluster import cluster as devcluster
-from devcluster.clock import Clock
 from devcluster.hooks import Hook, HookResponse, Hooks, json_response
+from userswarm import gathering
 from userswarm.demo.rules import RULES
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
+from userswarm.gathering import HttpNeed, ObjectNeed
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.schema import load_crd
 from userswarm.spec.settings import Settings
@@ -40,13 +42,12 @@ class Cluster(devcluster.Cluster):
         **options: Any,
     ) -> None:
         self.settings = settings or Settings()
-        clock = Clock()
+        self.gatherer = ClusterGatherer(self)
         super().__init__(
             controller or composite_controller(),
-            hooks or own_hooks(self.settings, clock),
+            hooks or own_hooks(self),
             [crd or load_crd(), *load_manifests("namespace", "Namespace")],
             rules=RULES,
-            clock=clock,
             **options,
         )
 
@@ -63,18 +64,39 @@ class Cluster(devcluster.Cluster):
         self.api.delete(*USER_SWARM, None, name, propagation=propagation)
 
 
-def own_hooks(settings: Settings, clock: Clock) -> Mapping[str, Hook]:
-    """Return our hooks, called in process at the cluster's time; what they raise is answered as our server does."""
+class ClusterGatherer:
+    """Looks into a dev cluster for what a hook needs; `reads` counts the objects that were asked for, by kind."""
 
-    def answering(hook: Any) -> Hook:
+    def __init__(self, cluster: devcluster.Cluster) -> None:
+        self.reads: Counter[str] = Counter()
+        self._cluster = cluster
+
+    def read(self, need: ObjectNeed) -> list[Manifest]:
+        """Return the objects that are there."""
+        api, kind, namespace = self._cluster.api, (need["apiVersion"], need["kind"]), need.get("namespace")
+        if "labelSelector" in need:
+            self.reads[need["kind"]] += 1
+            return api.list(*kind, namespace, need["labelSelector"]["matchLabels"])
+        self.reads[need["kind"]] += len(need["names"])
+        return [api.get(*kind, namespace, name) for name in need["names"] if api.peek(*kind, namespace, name)]
+
+    def ask(self, need: HttpNeed) -> Mapping[str, Any]:
+        """Return what the Service answers."""
+        where = need["service"], need["namespace"], need["port"], need["path"]
+        return self._cluster.request(*where, timeout=need["timeoutSeconds"])
+
+
+def own_hooks(cluster: Cluster) -> Mapping[str, Hook]:
+    """Return our hooks, called in process; what they raise is answered as our server does."""
+
+    def answering(hook: gathering.Hook) -> Hook:
         def answer(request: Manifest) -> Mapping[str, Any] | HookResponse:
             try:
-                found: Mapping[str, Any] = hook(request, settings, clock.now())
+                return gathering.answer(hook, request, cluster.settings, cluster.clock.now(), cluster.gatherer)
             except RequestError as error:
                 return json_response(400, {"error": str(error)})
             except WrongParentError as error:
                 return json_response(422, {"error": str(error)})
-            return found
 
         return answer
 

@@ -20,10 +20,11 @@ from devcluster.workloads.namespaces import CONTENTS
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
 from userswarm.demo.cluster import Cluster, composite_controller
 from userswarm.errors import UserSwarmError
-from userswarm.isolation import DEDICATED, OPERATOR, SHARED_NAMESPACE
-from userswarm.place import ALLOW_LABEL
+from userswarm.parts.dedicated.isolation import SHARED_NAMESPACE
+from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import PREFIX, Settings
+from userswarm.spec.swarm import DEDICATED, OPERATOR
 from userswarm.wire.k8s import JOB, NAMESPACE, POD, Manifest
 
 ACTOR = "metacontroller"
