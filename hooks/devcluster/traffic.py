@@ -87,10 +87,13 @@ class Traffic:
         found = self.api.peek("v1", "Service", namespace, service)
         if found is None:
             raise Unreachable(502, f"no such Service: {service}.{namespace}")
-        if all(each["port"] != port for each in found["spec"].get("ports", ())):
+        names = [each.get("name") for each in found["spec"].get("ports", ()) if each["port"] == port]
+        if not names:
             raise Unreachable(502, f"Service {service} has no port {port}")
         for listed in self.api.list(*_SLICE, namespace, {"kubernetes.io/service-name": service}):
-            for endpoint in listed["endpoints"] or ():
+            # A port that no container has under that name leads nowhere.
+            leads = any(each.get("name") in names and "port" in each for each in listed["ports"] or ())
+            for endpoint in (listed["endpoints"] or ()) if leads else ():
                 pod = self.api.peek("v1", "Pod", namespace, endpoint["targetRef"]["name"])
                 if endpoint["conditions"]["ready"] and pod is not None:
                     return pod

@@ -15,8 +15,6 @@ from fakes import (
     mounting,
     pod,
     refusal,
-    service,
-    stateful_set,
 )
 
 Json = dict[str, Any]
@@ -220,40 +218,6 @@ def test_a_long_name_is_cut_for_the_pods(cluster: Workloads) -> None:
     cluster.clock.advance(0.1)
 
     assert len(cluster.names("Pod")[0]) == 63
-
-
-PROBE = ["userswarm", "probe", "http://s.zoo.svc:80/health", "--timeout", "5"]
-
-
-def test_a_probe_succeeds_if_the_service_has_a_ready_endpoint(cluster: Workloads) -> None:
-    cluster.api.create(service())
-    cluster.api.create(stateful_set())
-    assert cluster.settle()
-    cluster.api.create(job(args=PROBE))
-    assert cluster.settle()
-
-    assert "Complete" in true_conditions(cluster.get("Job", "j"))
-
-
-def test_a_probe_goes_on_trying_until_the_service_answers(cluster: Workloads) -> None:
-    cluster.api.create(service())
-    cluster.api.create(job(container={"command": PROBE[:2], "args": PROBE[2:]}))
-    cluster.clock.advance(2)
-    cluster.api.create(stateful_set())
-    assert cluster.settle()
-
-    assert "Complete" in true_conditions(cluster.get("Job", "j"))
-
-
-@pytest.mark.parametrize(("args", "seconds"), [(PROBE, 6), (PROBE[:3], 16)])
-def test_a_probe_of_nothing_fails_at_its_timeout(cluster: Workloads, args: list[str], seconds: int) -> None:
-    cluster.api.create(job(args=args, container={"terminationMessagePolicy": "FallbackToLogsOnError"}))
-    assert cluster.settle()
-    ended = cluster.list("Pod")[0]["status"]["containerStatuses"][0]["state"]["terminated"]
-
-    assert ended["message"] == "failed: http://s.zoo.svc:80: connection refused"
-    assert int(ended["finishedAt"][17:19]) == seconds
-    assert "Failed" in true_conditions(cluster.get("Job", "j"))
 
 
 # Claims

@@ -543,13 +543,3 @@ def test_a_pod_that_ended_is_not_behind_a_service(cluster: Workloads) -> None:
 
     assert cluster.get("Pod", "p")["status"]["phase"] == "Succeeded"
     assert slice_of(cluster, "p")["endpoints"] is None
-
-
-def test_a_named_service_waits_for_readiness_of_its_only_port(cluster: Workloads) -> None:
-    cluster.api.create(service())
-    cluster.api.create(stateful_set())
-    assert not cluster.kubelet.answers(NAMESPACE, "s", 80)
-    assert cluster.settle()
-    assert cluster.kubelet.answers(NAMESPACE, "s", 80)
-    assert not cluster.kubelet.answers(NAMESPACE, "s", 81)
-    assert not cluster.kubelet.answers(NAMESPACE, "none", 80)

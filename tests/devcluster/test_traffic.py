@@ -61,6 +61,13 @@ def test_what_is_not_there_does_not_answer(shop: Shop) -> None:
     assert shop.ask(port=81) == {"error": "Service shop has no port 81"}
 
 
+def test_a_port_that_no_container_has_leads_nowhere(shop: Shop) -> None:
+    shop.api.patch("v1", "Service", NAMESPACE, "shop", {"spec": {"ports": [{"port": 80, "targetPort": "admin"}]}})
+    shop.settle()
+
+    assert shop.ask() == {"error": "Service shop has no ready endpoint"}
+
+
 @pytest.mark.parametrize(
     ("health", "answer"),
     [

@@ -7,14 +7,13 @@ strikes, it waits, and looks again when what it lacks appears or the fault is ta
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from devcluster.apiserver import ApiServer, WatchEvent
 from devcluster.clock import Timer
 from devcluster.events import record_event
-from devcluster.faults import Fault, Faults, Trouble
+from devcluster.faults import Faults, Trouble
 from devcluster.objects import Manifest, Observed, copy_json, is_deleting, key_of, same_json, set_condition, uid_of
 from devcluster.workloads.claims import ClaimController
 from devcluster.workloads.containers import (
@@ -33,8 +32,6 @@ from devcluster.workloads.containers import (
 ACTOR = "kubelet"
 SCHEDULER = "default-scheduler"
 NODE = "node-1"
-
-_URL = re.compile(r"https?://([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.[a-z.]+)?(?::(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,6 @@ class _Run:
     stage: str = "schedule"
     init: int = 0
     started: str = ""
-    deadline: float = 0
     timer: Timer | None = None
     ending: bool = False
     # In back-off: the wait is over early once the trouble is taken back.
@@ -282,7 +278,6 @@ class Kubelet:
         if serves:
             self._next(run, "ready", self.timings.ready)
         else:
-            run.deadline = self._clock.elapsed + _timeout(pod)
             self._next(run, "work", self.timings.job)
 
     def _become_ready(self, pod: Observed, run: _Run) -> None:
@@ -325,44 +320,17 @@ class Kubelet:
         self._next(run, stage, seconds, background=True)
 
     def _finish_work(self, pod: Observed, run: _Run) -> None:
-        """End the container of a Job, once it has reached what it probes or run out of time."""
+        """End the containers of what runs to its end: well, but for a fault."""
         if self.faults.find(Trouble.JOB_STUCK, pod) is not None:
             return
         fault = self.faults.find(Trouble.JOB_FAILS, pod)
-        code, text = self._outcome(pod, run, fault)
-        if code is None:
-            self._next(run, "work", 1)
-            return
+        code, reason, text = (fault.exit_code, fault.reason, fault.message) if fault else (0, "Completed", "")
         status = copy_json(pod["status"])
         now = self._clock.timestamp()
         for entry, container in zip(status["containerStatuses"], pod["spec"]["containers"], strict=True):
-            message = termination_message(container, code, text)
-            reason = fault.reason if fault else "Error" if code else "Completed"
-            entry["state"] = terminated(code, reason, message, run.started, now)
+            entry["state"] = terminated(code, reason, termination_message(container, code, text), run.started, now)
         summarize(pod, status, now, probe_passes=False)
         self._write(pod, status)
-
-    def _outcome(self, pod: Observed, run: _Run, fault: Fault | None) -> tuple[int | None, str]:
-        """Return a finished container's exit code and last words; None while it is still trying."""
-        if fault is not None:
-            return fault.exit_code, fault.message
-        text = " ".join(word for each in pod["spec"]["containers"] for word in _words(each))
-        target = _URL.search(text)
-        if target is None or self.answers(target[2], target[1], int(target[3] or 80)):
-            return 0, ""
-        if self._clock.elapsed < run.deadline:
-            return None, ""
-        return 1, f"failed: {target[0]}: connection refused"
-
-    def answers(self, namespace: str, service: str, port: int) -> bool:
-        """Return whether a request to a Service would reach a ready endpoint."""
-        found = self.api.peek("v1", "Service", namespace, service)
-        if found is None or all(each["port"] != port for each in found["spec"].get("ports", ())):
-            return False
-        slices = self.api.list(
-            "discovery.k8s.io/v1", "EndpointSlice", namespace, {"kubernetes.io/service-name": service}
-        )
-        return any(each["conditions"]["ready"] for found in slices for each in found["endpoints"] or ())
 
     def _end(self, run: _Run) -> None:
         run.timer = None
@@ -382,17 +350,6 @@ class Kubelet:
         if not same_json(pod["status"], status):
             fresh = self.api.peek_uid(uid_of(pod))
             self.api.update_status({**fresh, "status": status}, actor=actor)
-
-
-def _words(container: Observed) -> list[str]:
-    return [*container.get("command", ()), *container.get("args", ())]
-
-
-def _timeout(pod: Observed) -> float:
-    """Return how long a Job's probe goes on trying: what follows ``--timeout``, or 15 s."""
-    text = " ".join(word for each in pod["spec"]["containers"] for word in _words(each))
-    found = re.search(r"--timeout[ =](\d+(?:\.\d+)?)", text)
-    return float(found[1]) if found else 15.0
 
 
 def _duration(seconds: float) -> str:
