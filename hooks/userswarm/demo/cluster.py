@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from devcluster import cluster as devcluster
+import devcluster
 from devcluster.hooks import Hook, HookResponse, Hooks, json_response
 from userswarm import gathering
 from userswarm.demo.rules import RULES
