@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubernetes import client as kubernetes_client
-from userswarm.k8s import Manifest
 
 from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
