@@ -117,7 +117,3 @@ def main(args: list[str] | None = None) -> Any:
         for line in str(error).splitlines():
             click.echo(f"userswarm: {line}", err=True)
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
