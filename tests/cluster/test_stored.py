@@ -143,7 +143,10 @@ CHANGES_OF_DEDICATED: dict[str, list[Any]] = {
     "limitRange.max.cpu": ["2", "2500m"],
     "limitRange.max.memory": ["2.5Gi"],
     "access.members": [
-        [{"kind": "User", "name": "ann@example.com", "role": "view"}, {"kind": "Group", "name": "ops", "role": "admin"}],
+        [
+            {"kind": "User", "name": "ann@example.com", "role": "view"},
+            {"kind": "Group", "name": "ops", "role": "admin"},
+        ],
         [{"kind": "User", "name": "ann@example.com", "role": "edit"}],
     ],
     "workloads": [CORPUS[:1], CORPUS[1:], [*CORPUS[2:], *CORPUS[:1]]],

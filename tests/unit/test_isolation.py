@@ -205,6 +205,11 @@ SHORT: dict[str, tuple[Json, str, str]] = {
         "need, 1, by 1;",
     ),
     "Pods by another name": ({"quota": {"counts": {"pods": 1}}}, "spec.quota.counts[pods]", "need, 2, by 1;"),
+    "a resource longer than a quota's key": (
+        {"quota": {"counts": {"a" * 64: 1}}},
+        f"spec.quota.counts[{'a' * 64}]",
+        "is no resource; it must be|at most 63",
+    ),
     "a workload's Service": (
         {"quota": {"services": 2}, "workloads": [samples.service()]},
         "spec.quota.services",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from userswarm.errors import QuantityError
-from userswarm.spec.quantity import canonical, compare, parse, parse_non_negative
+from userswarm.spec.quantity import canonical, canonical_amount, compare, parse, parse_non_negative
 
 PRINTED_BY_KUBERNETES = Path(__file__).parents[3] / "shared" / "quantities.tsv"
 
@@ -161,6 +161,25 @@ REFUSED = [
 @pytest.mark.parametrize(("written", "stored"), (STORED | ALSO_STORED).items())
 def test_quantity_is_written_as_kubernetes_stores_it(written: str, stored: str) -> None:
     assert canonical(written) == stored
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    {
+        "1n": "1m",
+        "1500u": "2m",
+        "1e-9": "1e-3",
+        "1.0000000001": "1001m",
+        "2.712": "2.712",
+        "2.712000": "2712m",
+        "0.0001Ki": "103m",
+        "100m": "100m",
+        "1.1Gi": "1181116006400m",
+        "0": "0",
+    }.items(),
+)
+def test_an_amount_of_a_resource_is_stored_in_thousandths_at_the_finest(written: str, stored: str) -> None:
+    assert canonical_amount(written) == stored
 
 
 def test_every_line_that_kubernetes_printed_is_met() -> None:

@@ -288,7 +288,7 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
 
 
 def _canonical(resources: Mapping[str, str | int]) -> dict[str, str]:
-    return {name: quantity.canonical(amount) for name, amount in sorted(resources.items())}
+    return {name: quantity.canonical_amount(amount) for name, amount in sorted(resources.items())}
 
 
 PART = Part(

@@ -47,7 +47,7 @@ class Storage:
 def read(swarm: Swarm) -> Storage:
     """Return what volume a swarm asks for."""
     storage = swarm.spec["storage"]
-    return Storage(quantity.canonical(storage["size"]), storage.get("storageClassName", ""))
+    return Storage(quantity.canonical_amount(storage["size"]), storage.get("storageClassName", ""))
 
 
 def build(storage: Storage, swarm: Swarm) -> list[Manifest]:

@@ -24,6 +24,7 @@ _BINARY_SUFFIX: Final = {0: ""} | {exponent: suffix for suffix, exponent in _BIN
 _SI, _EXPONENT, _IEC = range(3)
 
 _FINEST = -9  # nano: what is finer is rounded up, away from zero
+_FINEST_AMOUNT = -3
 _MAX = 2**63 - 1  # binary quantities are capped here; decimal ones are not
 _INT64_DIGITS = 18
 _BINARY_DIGITS = 14
@@ -49,6 +50,14 @@ def canonical(quantity: str | int) -> str:
     ``10``); that is reproduced. Raises QuantityError on what is no quantity.
     """
     return _canonical(_text(quantity))
+
+
+def canonical_amount(quantity: str | int) -> str:
+    """Return the same for an amount of a resource: in requests, limits and quotas a thousandth is the finest.
+
+    What is finer is rounded up when it is stored: ``1500u`` becomes ``2m``. Raises QuantityError as `canonical` does.
+    """
+    return _canonical(_text(quantity), _FINEST_AMOUNT)
 
 
 def parse(quantity: str | int) -> Fraction:
@@ -94,8 +103,10 @@ def _wrong(quantity: object) -> QuantityError:
 
 
 @lru_cache(maxsize=4096)
-def _canonical(text: str) -> str:
+def _canonical(text: str, finest: int = _FINEST) -> str:
     amount = _amount(text)
+    if amount.exponent < finest:
+        return _written(_Amount(*_rounded(amount.mantissa, amount.exponent, finest), amount.notation, None))
     return amount.kept if amount.kept is not None else _written(amount)
 
 
@@ -151,13 +162,13 @@ def _binary(text: str, mantissa: int, digits: int, places: int, power: int) -> _
     return _Amount(scaled, exponent, _IEC, None)
 
 
-def _rounded(mantissa: int, exponent: int) -> tuple[int, int]:
+def _rounded(mantissa: int, exponent: int, finest: int = _FINEST) -> tuple[int, int]:
     """Round away from zero to a whole nano, so that whoever asks for too little gets something."""
-    if exponent >= _FINEST:
+    if exponent >= finest:
         return mantissa, exponent
-    whole, rest = divmod(abs(mantissa), 10 ** (_FINEST - exponent))
+    whole, rest = divmod(abs(mantissa), 10 ** (finest - exponent))
     whole += rest > 0
-    return (whole if mantissa > 0 else -whole), _FINEST
+    return (whole if mantissa > 0 else -whole), finest
 
 
 def _written(amount: _Amount) -> str:

@@ -7,6 +7,7 @@ parts of this room. Whether all that a swarm consists of fits into its limits is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -56,6 +57,9 @@ _HARD: Mapping[str, tuple[str, ...]] = {
     "secrets": ("secrets",),
 }
 """What each field of spec.quota limits."""
+
+_RESOURCE = re.compile(r"[a-z](?:[-a-z0-9.]{0,61}[a-z0-9])?")
+"""A quota's key is count/ and this, and what is after its slash has at most 63 characters."""
 
 FIELD_OF_HARD: Mapping[str, str] = {hard: field for field, limited in _HARD.items() for hard in limited}
 
@@ -205,6 +209,14 @@ def exact_amount(value: Fraction, name: str) -> str:
     return quantity.canonical(f"{whole // 1024}Ki" if whole % 1024 == 0 else whole)
 
 
+def _check_counts(asked: Asked) -> Iterator[Problem]:
+    """Refuse what is no resource, as the CRD does: the apiserver would refuse the quota."""
+    for name in asked.spec.get("quota", {}).get("counts", {}):
+        if asked.dedicated and not _RESOURCE.fullmatch(name):
+            told = "it must be a resource such as deployments.apps: a-z, 0-9, - and ., at most 63"
+            yield Problem(f"spec.quota.counts[{name}]", f"{name!r} is no resource; {told}")
+
+
 def _check_members(asked: Asked) -> Iterator[Problem]:
     """Refuse the cluster's own users and groups: everybody is in some of them, and controllers are others."""
     if not asked.dedicated:
@@ -236,7 +248,7 @@ def _hard(quota: Manifest) -> dict[str, str]:
 
 
 def _canonical(amounts: Mapping[str, str | int]) -> dict[str, str]:
-    return {name: quantity.canonical(amount) for name, amount in sorted(amounts.items())}
+    return {name: quantity.canonical_amount(amount) for name, amount in sorted(amounts.items())}
 
 
 _DECISIVE = ("spec.placement.isolation", "spec.placement.namespaceMode", "spec.placement.runtimeNamespace")
@@ -247,4 +259,5 @@ ISOLATION_CHECKS = (
     Check((*_DECISIVE, "spec.workloads"), _check_workloads),
     Check((*_DECISIVE, "spec.limitRange"), _check_limits),
     Check((*_DECISIVE, "spec.access"), _check_members),
+    Check((*_DECISIVE, "spec.quota"), _check_counts),
 )

@@ -118,7 +118,7 @@ _RESOURCE_FIELD = record(
         "resource": one_of(
             *(f"{side}.{name}" for side in ("limits", "requests") for name in ("cpu", "memory", "ephemeral-storage"))
         ),
-        "divisor": amount,
+        "divisor": amount(canonical),
     },
     required=("resource",),
 )
@@ -191,7 +191,7 @@ def _probe(*, ends_with_one_success: bool) -> Reader:
     )
 
 
-_AMOUNTS = mapping(_resource, amount)
+_AMOUNTS = mapping(_resource, amount(canonical_amount))
 _RESOURCES = record(
     {"requests": _AMOUNTS, "limits": _AMOUNTS}, refused={"claims": "devices are not handed to workloads"}
 )
@@ -288,7 +288,7 @@ _ITEMS = items(
     why="a path has one file",
 )
 _VOLUME_SOURCES: Mapping[str, Reader] = {
-    "emptyDir": record({"medium": text("Memory", "Memory, or left out"), "sizeLimit": amount}, kept=True),
+    "emptyDir": record({"medium": text("Memory", "Memory, or left out"), "sizeLimit": amount(canonical)}, kept=True),
     "configMap": record(
         {"name": _OBJECT_NAME, "items": _ITEMS, "defaultMode": _MODE, "optional": _OPTIONAL}, required=("name",)
     ),

@@ -80,15 +80,19 @@ def one_of(*words: str) -> Reader:
     return read
 
 
-def amount(value: Any, path: str, problems: list[Problem]) -> Any:
-    """Read a quantity that is not negative; half a core may be a number too."""
-    said = repr(value) if isinstance(value, float) else value
-    try:
-        quantity.parse_non_negative(said)
-        return quantity.canonical(said)
-    except QuantityError as error:
-        problems.append(Problem(path, str(error)))
-        return None
+def amount(written: Callable[[str | int], str]) -> Reader:
+    """Return the reader of a quantity, `written` as it is stored; not negative, and half a core may be a number too."""
+
+    def read(value: Any, path: str, problems: list[Problem]) -> Any:
+        said = repr(value) if isinstance(value, float) else value
+        try:
+            quantity.parse_non_negative(said)
+            return written(said)
+        except QuantityError as error:
+            problems.append(Problem(path, str(error)))
+            return None
+
+    return read
 
 
 def number_or_text(least: int, most: int, pattern: str, told: str) -> Reader:
