@@ -130,9 +130,11 @@ class Api:
         )
         return stored
 
-    def delete(self, obj: Mapping[str, Any], **query: str) -> None:
+    def delete(self, obj: Mapping[str, Any], dryRun: str = "") -> None:  # noqa: N803 - as the API spells it
         """Delete an object in the background."""
-        self.request("DELETE", self.path(obj, obj["metadata"]["name"]), {"propagationPolicy": "Background"}, **query)
+        # In the body: where there is one, the query's options do not count.
+        options = {"propagationPolicy": "Background", **({"dryRun": [dryRun]} if dryRun else {})}
+        self.request("DELETE", self.path(obj, obj["metadata"]["name"]), options)
 
     def all(self, api_version: str, kind: str, selector: str = "") -> list[Object]:
         """Return all objects of a kind in the cluster, or those with some labels, each with its kind."""
