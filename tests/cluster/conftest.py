@@ -48,8 +48,9 @@ def admin(control_plane: ControlPlane) -> Api:
 @pytest.fixture(scope="session")
 def installed(admin: Api) -> Api:
     """The API with all of production installed, but for platform.yaml: without it the policies let everything pass."""
-    objects = [*stand_ins.neighbours(), *stand_ins.manifests(), *rendered("namespace"), *rendered("crd")]
-    for item in [*objects, STORAGE_CLASS, *production_with(*ALL_AT_ONCE)]:
+    before = [STORAGE_CLASS, *stand_ins.neighbours(), *stand_ins.metacontrollers()]
+    ours = [each for name in ("namespace", "crd", "metacontroller") for each in rendered(name)]
+    for item in [*before, *ours, *production_with(*ALL_AT_ONCE)]:
         if item["metadata"]["name"] != "userswarm-platform":
             admin.apply(item)
     return admin

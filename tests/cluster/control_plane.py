@@ -59,7 +59,7 @@ def running(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
     (folder / "no-egress.json").write_text(json.dumps(_no_egress(folder)), encoding="utf-8")
     for name in tokens:
         (folder / f"{name}.kubeconfig").write_text(
-            json.dumps(_kubeconfig(api, authority.pair.certificate, secret[name])), encoding="utf-8"
+            json.dumps(kubeconfig_for(api, authority.pair.certificate, secret[name])), encoding="utf-8"
         )
 
     with ExitStack() as stack:
@@ -167,7 +167,7 @@ def _no_egress(folder: Path) -> dict[str, object]:
     }
 
 
-def _kubeconfig(url: str, authority: Path, token: str) -> dict[str, object]:
+def kubeconfig_for(url: str, authority: Path, token: str) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -18,23 +18,25 @@ _METACONTROLLER = "metacontroller-crds-v1.yaml"
 
 def upstream() -> str:
     """Return what Metacontroller's authors publish."""
+    return f"{UPSTREAM_STAND_IN}\n---\n{_metacontrollers()}"
+
+
+def metacontrollers() -> list[dict[str, Any]]:
+    """Return Metacontroller's own CRDs."""
+    return [each for each in yaml.safe_load_all(_metacontrollers()) if each is not None]
+
+
+def _metacontrollers() -> str:
     published = _PUBLISHED / _METACONTROLLER
     if published.exists():
-        crds = published.read_text(encoding="utf-8")
-    else:
-        crds = yaml.safe_dump_all(
-            [
-                _crd("metacontroller.k8s.io", "v1alpha1", "CompositeController", scope="Cluster"),
-                _crd("metacontroller.k8s.io", "v1alpha1", "DecoratorController", scope="Cluster"),
-                _crd("metacontroller.k8s.io", "v1alpha1", "ControllerRevision"),
-            ]
-        )
-    return f"{UPSTREAM_STAND_IN}\n---\n{crds}"
-
-
-def manifests() -> list[dict[str, Any]]:
-    """Return the same as objects."""
-    return [each for each in yaml.safe_load_all(upstream()) if each is not None]
+        return published.read_text(encoding="utf-8")
+    return yaml.safe_dump_all(
+        [
+            _crd("metacontroller.k8s.io", "v1alpha1", "CompositeController", scope="Cluster"),
+            _crd("metacontroller.k8s.io", "v1alpha1", "DecoratorController", scope="Cluster"),
+            _crd("metacontroller.k8s.io", "v1alpha1", "ControllerRevision"),
+        ]
+    )
 
 
 def neighbours() -> list[dict[str, Any]]:
