@@ -128,31 +128,6 @@ def test_metrics_are_the_sum_over_all_workers_even_of_those_that_are_gone(server
     assert not [name for name in samples if "workspace-1" in name or "pid" in name]
 
 
-def test_new_clients_are_shared_among_the_workers(server: Server) -> None:
-    eventually(lambda: len(server.workers()) == 2)
-    connections = [server.connect() for _ in range(10)]
-    for connection in connections:
-        connection.connect()
-        connection.request("GET", "/healthz")
-        connection.getresponse().read()
-    ports = {connection.sock.getsockname()[1] for connection in connections}
-    held = [len(ports & _peer_ports(pid)) for pid in server.workers()]
-    for connection in connections:
-        connection.close()
-    assert sum(held) == 10
-    assert min(held) >= 1, f"one worker holds all connections: {held}"
-
-
-def _peer_ports(pid: int) -> set[int]:
-    """Return the ports of the clients with whom a process holds connections."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            inodes.update(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
-    rows = (line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:])
-    return {int(row[2].partition(":")[2], 16) for row in rows if row[9] in inodes}
-
-
 def test_the_log_is_json_only_and_tells_neither_tokens_nor_configuration(server: Server) -> None:
     secret = first_request()
     secret["parent"]["spec"]["config"] = {"tomlOverrides": "key = 'sk-secret'"}

@@ -58,6 +58,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("BIND", "localhost:65535", "localhost:65535"),
     ("METRICS_BIND", "", ""),
     ("METRICS_BIND", "127.0.0.1:9090", "127.0.0.1:9090"),
+    ("SERVICE_PROXY", "", None),
+    ("SERVICE_PROXY", "http://127.0.0.1:16880", ("127.0.0.1", 16880)),
+    ("SERVICE_PROXY", "proxy.example:3128", ("proxy.example", 3128)),
+    ("SERVICE_PROXY", "http://[::1]:80/", ("::1", 80)),
     ("TOKEN_FILE", "", ""),
     ("TOKEN_FILE", __file__, __file__),
     ("INSECURE_NO_AUTH", "false", False),
@@ -97,6 +101,10 @@ BAD: list[tuple[str, str, str]] = [
     ),
     ("BIND", "127.0.0.1:65536", "ADDRESS:PORT"),
     ("METRICS_BIND", "9090", "ADDRESS:PORT"),
+    *(
+        ("SERVICE_PROXY", text, "HTTP proxy such as")
+        for text in ("8880", "https://a:1", "http://a", "http://u@a:1", "http://a:1/x", "http://a:65536", "http://a:0")
+    ),
     *((name, "/nowhere/at-all", "No such file") for name in ("TOKEN_FILE", "BASE_CONFIG_FILE")),
     *(
         (name, "/", "Is a directory")

@@ -24,6 +24,7 @@ _MOST_HEAD = 16 * 1024
 _PATH = re.compile(r"/[!-~]*")
 
 _TOO_LARGE = "the answer is too large"
+_TOO_SHORT = "the answer ends too early"
 
 
 def ask(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:
@@ -35,7 +36,8 @@ def ask(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:
     except Timeout:
         return {"error": f"no answer within {seconds} s"}
     except HTTPException as error:
-        return {"error": _TOO_LARGE if str(error) == _TOO_LARGE else "the answer is not HTTP"}
+        # What http.client says quotes the answer.
+        return {"error": str(error) if str(error) in {_TOO_LARGE, _TOO_SHORT} else "the answer is not HTTP"}
     except OSError as error:
         return {"error": f"no answer: {error.strerror or error}"}
 
@@ -62,6 +64,8 @@ def _get(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:
         body = response.read(MOST_BODY + 1)
     if len(body) > MOST_BODY:
         raise HTTPException(_TOO_LARGE)
+    if response.length:
+        raise HTTPException(_TOO_SHORT)
     return {"status": response.status, "body": body.decode("utf-8", "replace")}
 
 
@@ -75,7 +79,8 @@ def _connect(host: str, port: int, proxy: tuple[str, int] | None) -> socket.sock
         sock = socket.create_connection((host, port), timeout=None)
     except socket.gaierror as error:
         raise Unavailable(f"{host} cannot be resolved: {error.strerror}") from error
-    peer = ipaddress.ip_address(sock.getpeername()[0])
+    peer = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
+    peer = getattr(peer, "ipv4_mapped", None) or peer
     if peer.is_link_local or peer.is_loopback or peer.is_multicast or peer.is_unspecified:
         # A Service can be made to lead anywhere by whoever may write it: never to metadata, never to ourselves.
         sock.close()

@@ -201,8 +201,8 @@ def _bind_or_none(text: str) -> str:
 def _proxy(text: str) -> tuple[str, int] | None:
     if not text:
         return None
-    found = re.fullmatch(r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", text)
-    if not found:
+    found = re.fullmatch(r"(?:http://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", text)
+    if not found or not 0 < int(found[2]) < 65536:
         raise ValueError("must be an HTTP proxy such as http://127.0.0.1:8880")
     return found[1].strip("[]"), int(found[2])
 
