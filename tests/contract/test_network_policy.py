@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from userswarm.children.smoke_test import build_smoke_test
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered, selects
-from scenes import SETTINGS, Scene
-from userswarm.spec.identity import identify
-from userswarm.spec.parent import parse_parent
+from scenes import created
+from userswarm.wire.k8s import STATEFUL_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +104,7 @@ def _peer_matches(peer: Object, there: End, here: Pod) -> bool:
 
 
 PORT = 42617
-SCENE = Scene()
-SWARM = parse_parent(SCENE.parent, SETTINGS)
-TEMPLATE = next(child for child in SCENE.sync()["children"] if child["kind"] == "StatefulSet")["spec"]["template"]
-JOB = build_smoke_test(SWARM, identify(SWARM), SETTINGS)
+TEMPLATE = created().child(STATEFUL_SET)["spec"]["template"]
 
 RUNTIME = Pod(
     "userswarms",
@@ -117,20 +112,17 @@ RUNTIME = Pod(
     {port["name"]: port["containerPort"] for port in TEMPLATE["spec"]["containers"][0]["ports"]},
 )
 NEIGHBOUR = Pod("userswarms", {**RUNTIME.labels, "crawbl.ai/swarm": "another"}, RUNTIME.ports)
-SMOKE_TEST = Pod("userswarms", JOB["spec"]["template"]["metadata"]["labels"])
 STRANGER_INSIDE = Pod("userswarms", {"app": "debug"})
 BACKEND = Pod("backend", {"app": "backend"}, {"http": 8000})
-ELSEWHERE = Pod("default", {"app.kubernetes.io/component": "smoke-test", "crawbl.ai/swarm": "x"}, {"http": 80})
+ELSEWHERE = Pod(
+    "default", {"app.kubernetes.io/component": "webhook", "app.kubernetes.io/name": "userswarm"}, {"http": 80}
+)
+DEDICATED = Pod("swarm-x", RUNTIME.labels, RUNTIME.ports)
 DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
 METACONTROLLER = Pod("metacontroller", {"app.kubernetes.io/name": "metacontroller"})
 PROMETHEUS = Pod("monitoring", {"app": "prometheus"})
 API_SERVER = Address("10.96.0.1")
 INTERNET = Address("93.184.216.34")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    return Cluster(rendered("overlays/production"))
 
 
 def webhook() -> Pod:
@@ -144,21 +136,26 @@ def reaper() -> Pod:
     return Pod("userswarm-system", job["template"]["metadata"]["labels"])
 
 
-def test_the_backend_and_the_smoke_test_reach_a_runtime(cluster: Cluster) -> None:
+@pytest.fixture(scope="module")
+def cluster() -> Cluster:
+    return Cluster(rendered("overlays/production"))
+
+
+def test_the_backend_and_the_webhook_reach_a_runtime(cluster: Cluster) -> None:
     assert cluster.connects(BACKEND, RUNTIME, PORT)
-    assert cluster.connects(SMOKE_TEST, RUNTIME, PORT)
+    assert cluster.connects(webhook(), RUNTIME, PORT)
 
 
 @pytest.mark.parametrize(
     "source",
-    [NEIGHBOUR, STRANGER_INSIDE, ELSEWHERE, METACONTROLLER, PROMETHEUS, DNS, INTERNET],
-    ids=["another swarm", "another Pod beside it", "a look-alike", "Metacontroller", "Prometheus", "DNS", "internet"],
+    [NEIGHBOUR, STRANGER_INSIDE, ELSEWHERE, METACONTROLLER, PROMETHEUS, DNS, INTERNET, reaper()],
+    ids=["neighbour", "a Pod beside it", "a look-alike", "Metacontroller", "Prometheus", "DNS", "internet", "reaper"],
 )
 def test_nobody_else_reaches_a_runtime(cluster: Cluster, source: End) -> None:
     assert not cluster.connects(source, RUNTIME, PORT)
 
 
-@pytest.mark.parametrize("source", [BACKEND, SMOKE_TEST], ids=["backend", "smoke test"])
+@pytest.mark.parametrize("source", [BACKEND, webhook()], ids=["backend", "webhook"])
 def test_a_runtime_is_reached_at_its_port_only(cluster: Cluster, source: Pod) -> None:
     assert not cluster.connects(source, RUNTIME, 22)
     assert not cluster.connects(source, RUNTIME, PORT, "UDP")
@@ -239,14 +236,6 @@ def test_a_runtime_reaches_no_pod_and_no_api_server(cluster: Cluster) -> None:
             assert not cluster.connects(RUNTIME, target, port), target
 
 
-def test_the_smoke_test_reaches_runtimes_and_dns_and_nothing_else(cluster: Cluster) -> None:
-    assert cluster.connects(SMOKE_TEST, DNS, 53, "UDP")
-    for target in (INTERNET, BACKEND, STRANGER_INSIDE, API_SERVER, webhook()):
-        for port in (80, 443, 8080, PORT):
-            assert not cluster.connects(SMOKE_TEST, target, port)
-    assert not cluster.connects(BACKEND, SMOKE_TEST, PORT)
-
-
 def test_a_pod_that_is_no_swarms_can_do_nothing_among_the_runtimes(cluster: Cluster) -> None:
     assert not cluster.connects(STRANGER_INSIDE, INTERNET, 443)
     assert not cluster.connects(STRANGER_INSIDE, DNS, 53, "UDP")
@@ -258,15 +247,19 @@ def test_the_webhook_is_called_by_metacontroller_and_scraped_by_monitoring(clust
     assert cluster.connects(PROMETHEUS, webhook(), 9090)
     assert not cluster.connects(METACONTROLLER, webhook(), 9090)
     assert not cluster.connects(PROMETHEUS, webhook(), 8080)
-    for source in (BACKEND, RUNTIME, SMOKE_TEST, ELSEWHERE, INTERNET, Pod("metacontroller", {"app": "other"})):
+    for source in (BACKEND, RUNTIME, ELSEWHERE, INTERNET, Pod("metacontroller", {"app": "other"})):
         for port in (8080, 9090):
             assert not cluster.connects(source, webhook(), port)
 
 
-def test_the_webhook_calls_nobody(cluster: Cluster) -> None:
-    for target in (INTERNET, API_SERVER, BACKEND, RUNTIME, DNS):
-        for port in (53, 80, 443, PORT):
-            assert not cluster.connects(webhook(), target, port)
+def test_the_webhook_reaches_dns_the_api_server_and_runtimes_and_nobody_else(cluster: Cluster) -> None:
+    assert cluster.connects(webhook(), DNS, 53, "UDP")
+    assert cluster.connects(webhook(), API_SERVER, 443)
+    assert cluster.connects(webhook(), Address("10.0.0.2"), 6443)
+    assert cluster.connects(webhook(), DEDICATED, PORT), "only Shared swarms can be verified"
+    for target in (BACKEND, STRANGER_INSIDE, ELSEWHERE, METACONTROLLER, INTERNET, Address("169.254.169.254"), RUNTIME):
+        for port in (22, 53, 80, 8080, 9090, *((PORT,) if target is not RUNTIME else ())):
+            assert not cluster.connects(webhook(), target, port), target
 
 
 def test_the_reaper_reaches_the_api_server_and_the_source_of_owners() -> None:
@@ -286,7 +279,7 @@ def test_the_reaper_reaches_the_api_server_and_the_source_of_owners() -> None:
 def test_node_local_dns_opens_its_address_and_no_other() -> None:
     assert "nodelocal-dns" in offered_components()
     cluster = Cluster(production_with("nodelocal-dns"))
-    for source in (RUNTIME, SMOKE_TEST):
+    for source in (RUNTIME, webhook()):
         assert cluster.connects(source, Address("169.254.20.10"), 53, "UDP")
         assert not cluster.connects(source, Address("169.254.20.10"), 80)
         assert not cluster.connects(source, Address("169.254.169.254"), 53, "UDP")

@@ -1,15 +1,12 @@
-"""Who may do what: no more than each needs, held against the controller's kinds and the customize hook's."""
+"""Who may do what: no more than each needs, held against the controller's kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
-from userswarm.customize import customize
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered
-from scenes import NOW, SETTINGS, Scene
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}
@@ -47,15 +44,13 @@ def roles(objects: list[Object]) -> list[Object]:
     return of_kind(objects, "ClusterRole", "Role")
 
 
-def child_kinds() -> set[tuple[str, str]]:
-    (controller,) = of_kind(rendered("controller"), "CompositeController")
-    return {(group_of(rule["apiVersion"]), rule["resource"]) for rule in controller["spec"]["childResources"]}
-
-
-def related_kinds() -> set[tuple[str, str]]:
-    request: dict[str, Any] = {"controller": {}, "parent": Scene().parent}
-    rules = customize(request, SETTINGS, NOW)["relatedResources"]
-    return {(group_of(rule["apiVersion"]), rule["resource"]) for rule in rules}
+def child_kinds(objects: list[Object] | None = None) -> set[tuple[str, str]]:
+    controllers = of_kind(objects or rendered("controller"), "CompositeController")
+    return {
+        (group_of(rule["apiVersion"]), rule["resource"])
+        for controller in controllers
+        for rule in controller["spec"]["childResources"]
+    }
 
 
 def test_metacontroller_may_write_our_children_and_only_where_runtimes_are() -> None:
@@ -72,9 +67,7 @@ def test_metacontroller_may_write_our_children_and_only_where_runtimes_are() -> 
 
 
 def test_metacontroller_may_read_our_kinds_and_its_own_and_touch_only_userswarms() -> None:
-    expected = {
-        (group, resource, verb) for group, resource in child_kinds() | related_kinds() for verb in ("list", "watch")
-    }
+    expected = {(group, resource, verb) for group, resource in child_kinds() for verb in ("list", "watch")}
     expected |= allow(
         "metacontroller.k8s.io", ["compositecontrollers", "decoratorcontrollers", "controllerrevisions"], READ
     )
@@ -103,16 +96,40 @@ def test_metacontroller_reads_secrets_exactly_where_a_controller_refers_to_one(e
         assert (granted & secrets) == (secrets if refers else set())
 
 
-def test_the_webhook_has_no_role_and_no_token(everything: list[Object]) -> None:
+LOOKED_UP = allow("", ["pods"], {"get", "list"})
+"""What the webhook reads besides the children: a swarm's Pods, by their label too."""
+
+
+def test_the_webhook_reads_children_by_name_where_runtimes_are_and_nothing_else() -> None:
+    role = named(rendered("rbac"), "Role", "userswarm-webhook")
+    assert role["metadata"]["namespace"] == "userswarms"
+    assert permissions(role) == LOOKED_UP | {(group, resource, "get") for group, resource in child_kinds()}
+
+
+def test_the_webhook_reads_elsewhere_only_with_dedicated_swarms(everything: list[Object]) -> None:
+    role = named(everything, "ClusterRole", "userswarm-webhook-dedicated")
+    assert permissions(role) == LOOKED_UP | {(group, resource, "get") for group, resource in child_kinds(everything)}
+    bound = {
+        "everything": {"userswarm-webhook", "userswarm-webhook-dedicated"},
+        "overlays/dev": {"userswarm-webhook"},
+        "overlays/production": {"userswarm-webhook"},
+    }
+    for overlay, names in bound.items():
+        objects = everything if overlay == "everything" else rendered(overlay)
+        assert names == {
+            binding["roleRef"]["name"]
+            for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+            if binding["subjects"][0]["name"] == "userswarm-webhook"
+        }, overlay
+
+
+def test_only_the_webhooks_own_pods_mount_its_token(everything: list[Object]) -> None:
     for objects in (rendered("overlays/dev"), rendered("overlays/production"), everything):
-        for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
-            assert all(subject["name"] != "userswarm-webhook" for subject in binding["subjects"])
         account = named(objects, "ServiceAccount", "userswarm-webhook")
         pod = named(objects, "Deployment", "userswarm-webhook")["spec"]["template"]["spec"]
         assert account["automountServiceAccountToken"] is False
-        assert pod["automountServiceAccountToken"] is False
+        assert pod["automountServiceAccountToken"] is True
         assert pod["serviceAccountName"] == "userswarm-webhook"
-        assert not [volume for volume in pod["volumes"] if "projected" in volume]
 
 
 def test_a_backend_may_do_what_the_client_does_and_no_more() -> None:
@@ -163,6 +180,8 @@ def test_no_role_has_a_star_or_leads_to_more_than_it_says(everything: list[Objec
     dangerous = {"pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "roles", "clusterroles"}
     exceptions = {
         ("userswarm-metacontroller-secrets", "secrets"),
+        # The webhook may see them, by name.
+        ("userswarm-webhook-dedicated", "roles"),
         # test_dedicated says what these may do.
         ("userswarm-metacontroller-dedicated", "roles"),
         ("userswarm-metacontroller-dedicated", "clusterroles"),
