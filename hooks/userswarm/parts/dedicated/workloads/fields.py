@@ -25,6 +25,7 @@ from userswarm.parts.dedicated.workloads.shapes import (
     text,
     texts,
 )
+from userswarm.spec.quantity import canonical, canonical_amount
 from userswarm.wire.k8s import CONFIG_MAP, CRON_JOB, DEPLOYMENT, JOB, SERVICE
 
 _LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
