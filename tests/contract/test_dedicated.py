@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
-from userswarm.children import BUILDERS
-from userswarm.children.dedicated import DEDICATED_BUILDERS, build_dedicated
-from userswarm.children.dedicated.access import EDIT_RULES, VIEW_RULES
-from userswarm.place import ALLOW_LABEL
 
 from contract.rendered import MANIFESTS, Object, named, of_kind, production_with, rendered
 from scenes import SETTINGS
+from userswarm.compose.plan import compute_plan
 from userswarm.demo.cluster import composite_controller
-from userswarm.spec.identity import SWARM_LABEL, identify
-from userswarm.spec.parent import parse_parent
+from userswarm.parts import PARTS
+from userswarm.parts.dedicated.access import EDIT_RULES, VIEW_RULES
+from userswarm.parts.dedicated.namespace import ALLOW_LABEL
+from userswarm.spec.identity import SWARM_LABEL
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import SWARM_PREFIX
-from userswarm.wire.k8s import DEDICATED_KINDS, Kind
+from userswarm.wire.k8s import CHILD_KINDS, DEDICATED_KINDS, RUNTIME_KINDS, Kind
 
 WRITE = ("get", "create", "update", "delete")
 Permission = tuple[str, str, str]
@@ -65,12 +64,13 @@ def rules_of(controller: Object) -> list[tuple[str, str]]:
     return [(rule["apiVersion"], rule["resource"]) for rule in controller["spec"]["childResources"]]
 
 
-def test_the_component_lists_exactly_the_kinds_that_dedicated_builders_make(dedicated: list[Object]) -> None:
+def test_the_component_lists_exactly_the_kinds_that_only_parts_of_dedicated_swarms_have(
+    dedicated: list[Object],
+) -> None:
     (plain,) = of_kind(rendered("overlays/production"), "CompositeController")
     (controller,) = of_kind(dedicated, "CompositeController")
-    made = [(kind.api_version, kind.resource) for builder in DEDICATED_BUILDERS for kind in builder.kinds]
-    assert rules_of(controller) == rules_of(plain) + list(dict.fromkeys(made))
-    assert made == [(kind.api_version, kind.resource) for kind in DEDICATED_KINDS]
+    assert rules_of(controller) == rules_of(plain) + [(kind.api_version, kind.resource) for kind in DEDICATED_KINDS]
+    assert {kind for part in PARTS for kind in part.kinds} - set(RUNTIME_KINDS) == set(DEDICATED_KINDS)
 
 
 def test_every_dedicated_kind_is_updated_in_place(dedicated: list[Object]) -> None:
@@ -102,8 +102,7 @@ def test_an_installed_wheel_carries_the_component() -> None:
 
 def test_metacontroller_may_write_every_child_wherever_a_swarms_namespace_is(dedicated: list[Object]) -> None:
     granted = granted_to(dedicated, "metacontroller", everywhere=True)
-    kinds = {*(builder.kind for builder in BUILDERS), *DEDICATED_KINDS}
-    for kind in kinds:
+    for kind in CHILD_KINDS:
         for verb in (*WRITE, "list", "watch"):
             assert (group_of(kind), kind.resource, verb) in granted, f"{verb} {kind.resource}"
 
@@ -130,10 +129,7 @@ def test_metacontroller_holds_what_the_roles_of_a_swarm_give(dedicated: list[Obj
             "limitRange": {"max": {"cpu": "1", "memory": "1Gi"}},
         },
     }
-    swarm = parse_parent(parent, SETTINGS)
-    assert swarm.isolation is not None
-    built = build_dedicated(swarm, swarm.isolation, identify(swarm), SETTINGS)
-    (role,) = of_kind(built, "Role")
+    (role,) = of_kind(compute_plan(parent, SETTINGS).children(), "Role")
     given = permissions(role["rules"])
     assert given <= granted
     # And no more for their sake: what it holds only to give away is exactly that.
@@ -217,7 +213,7 @@ def test_metacontrollers_policy_covers_every_child_and_names_the_namespaces_as_t
     policy = named(dedicated, "ValidatingAdmissionPolicy", "userswarm-metacontroller")["spec"]
     binding = named(dedicated, "ValidatingAdmissionPolicyBinding", "userswarm-metacontroller")["spec"]
     (rule,) = policy["matchConstraints"]["resourceRules"]
-    for kind in {*(builder.kind for builder in BUILDERS), *DEDICATED_KINDS}:
+    for kind in CHILD_KINDS:
         assert kind.resource in rule["resources"]
         assert group_of(kind) in rule["apiGroups"]
     assert set(rule["operations"]) == {"CREATE", "UPDATE", "DELETE"}

@@ -17,8 +17,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Counter, Histogram
-from userswarm.children import BUILDERS
-from userswarm.children.smoke_test import build_smoke_test
 
 from contract.rendered import (
     ALL_AT_ONCE,
@@ -38,17 +36,17 @@ from contract.rendered import (
     selects,
     title,
 )
-from scenes import SETTINGS, Scene
+from scenes import SETTINGS, user_swarm
 from userswarm.backend.naming import swarm_labels
+from userswarm.compose.plan import compute_plan
 from userswarm.errors import SettingsError
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.commands import reap
 from userswarm.server.metrics import Metrics
-from userswarm.spec.identity import identify
-from userswarm.spec.parent import parse_parent
 from userswarm.spec.quantity import parse
 from userswarm.spec.schema import load_crd, user_swarm_schema
 from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import RUNTIME_KINDS
 
 METACONTROLLER_CRDS = ROOT.parent / "shared" / "crds" / "metacontroller-crds-v1.yaml"
 
@@ -203,17 +201,16 @@ def test_composite_controllers_fit_metacontrollers_own_schema(overlay: str, ever
         jsonschema.validate(controller, schema)
 
 
-def test_the_controller_lists_exactly_the_kinds_that_the_builders_make() -> None:
+def test_the_controller_lists_exactly_the_kinds_of_every_swarm() -> None:
     rules = [(rule["apiVersion"], rule["resource"]) for rule in composite_controller()["spec"]["childResources"]]
-    made = [(builder.kind.api_version, builder.kind.resource) for builder in BUILDERS]
-    assert rules == list(dict.fromkeys(made))
+    assert rules == [(kind.api_version, kind.resource) for kind in RUNTIME_KINDS]
+    assert {child["kind"] for child in children_of_a_swarm()} == {kind.kind for kind in RUNTIME_KINDS}
 
 
 def test_every_child_rule_updates_and_none_recreates_what_holds_data() -> None:
     methods = {
         rule["resource"]: rule["updateStrategy"]["method"] for rule in composite_controller()["spec"]["childResources"]
     }
-    assert methods.pop("jobs") == "OnDelete"
     assert set(methods.values()) == {"InPlace"}
 
 
@@ -222,10 +219,16 @@ def test_the_controller_is_what_the_hooks_are_written_for() -> None:
     spec = controller["spec"]
     # Part of the finalizer on every UserSwarm there is.
     assert controller["metadata"]["name"] == "userswarm"
-    assert spec["parentResource"] == {"apiVersion": "crawbl.ai/v1alpha1", "resource": "userswarms"}
+    assert spec["parentResource"] == {
+        "apiVersion": "crawbl.ai/v1alpha1",
+        "resource": "userswarms",
+        # The hooks never wait for their own status to come back.
+        "ignoreStatusChanges": True,
+    }
     assert spec["generateSelector"] is True
     assert "resyncPeriodSeconds" not in spec
-    assert spec["hooks"].keys() == {"sync", "finalize", "customize"}
+    # No customize: its cost grows with the square of the swarms.
+    assert spec["hooks"].keys() == {"sync", "finalize"}
     for name, hook in spec["hooks"].items():
         assert hook["version"] == "v2"
         assert urlsplit(hook["webhook"]["url"]).path == f"/{name}"
@@ -637,27 +640,23 @@ def test_every_variable_of_the_admission_policy_is_defined_before_it_is_used() -
     assert used == known
 
 
-def pods_of_a_swarm() -> list[Object]:
-    """Return the Pod templates of a swarm of the default size: its runtime, and its smoke test."""
-    scene = Scene()
-    runtime = next(child for child in scene.sync()["children"] if child["kind"] == "StatefulSet")
-    swarm = parse_parent(scene.parent, SETTINGS)
-    smoke_test = build_smoke_test(swarm, identify(swarm), SETTINGS)
-    return [runtime["spec"]["template"], smoke_test["spec"]["template"]]
+def children_of_a_swarm() -> list[Object]:
+    """Return all that a swarm of the default size consists of."""
+    return compute_plan(user_swarm(), SETTINGS).children()
 
 
 def test_the_quota_holds_a_thousand_swarms_of_the_default_size() -> None:
     hard = named(rendered("quota"), "ResourceQuota", "userswarms")["spec"]["hard"]
-    scene = Scene()
-    runtime, _ = pods_of_a_swarm()
-    resources = runtime["spec"]["containers"][0]["resources"]
-    claim = next(child for child in scene.sync()["children"] if child["kind"] == "PersistentVolumeClaim")
+    children = children_of_a_swarm()
+    (runtime,) = of_kind(children, "StatefulSet")
+    resources = runtime["spec"]["template"]["spec"]["containers"][0]["resources"]
+    (claim,) = of_kind(children, "PersistentVolumeClaim")
     for bound in ("requests", "limits"):
         for resource in ("cpu", "memory"):
             assert 1000 * parse(resources[bound][resource]) <= parse(hard[f"{bound}.{resource}"])
     assert 1000 * parse(claim["spec"]["resources"]["requests"]["storage"]) <= parse(hard["requests.storage"])
     made: dict[str, int] = {}
-    for child in scene.sync()["children"]:
+    for child in children:
         made[child["kind"]] = made.get(child["kind"], 0) + 1
     for kind, entry in (
         ("Service", "services"),
@@ -674,12 +673,13 @@ def test_every_container_of_a_swarm_is_within_the_limit_range_and_says_what_a_qu
     limits = named(rendered("quota"), "LimitRange", "userswarms")["spec"]["limits"]
     (container,) = (limit for limit in limits if limit["type"] == "Container")
     assert container["default"].keys() == container["defaultRequest"].keys() == container["max"].keys()
-    for pod in pods_of_a_swarm():
-        for each in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
-            for resource in ("cpu", "memory"):
-                low, high = (each["resources"][bound][resource] for bound in ("requests", "limits"))
-                assert parse(container["min"][resource]) <= parse(low) <= parse(high), each["name"]
-                assert parse(high) <= parse(container["max"][resource]), each["name"]
+    (runtime,) = of_kind(children_of_a_swarm(), "StatefulSet")
+    pod = runtime["spec"]["template"]["spec"]
+    for each in [*pod["initContainers"], *pod["containers"]]:
+        for resource in ("cpu", "memory"):
+            low, high = (each["resources"][bound][resource] for bound in ("requests", "limits"))
+            assert parse(container["min"][resource]) <= parse(low) <= parse(high), each["name"]
+            assert parse(high) <= parse(container["max"][resource]), each["name"]
 
 
 def test_the_limit_range_allows_what_the_admission_policy_allows() -> None:

@@ -44,13 +44,9 @@ def roles(objects: list[Object]) -> list[Object]:
     return of_kind(objects, "ClusterRole", "Role")
 
 
-def child_kinds(objects: list[Object] | None = None) -> set[tuple[str, str]]:
-    controllers = of_kind(objects or rendered("controller"), "CompositeController")
-    return {
-        (group_of(rule["apiVersion"]), rule["resource"])
-        for controller in controllers
-        for rule in controller["spec"]["childResources"]
-    }
+def child_kinds() -> set[tuple[str, str]]:
+    (controller,) = of_kind(rendered("controller"), "CompositeController")
+    return {(group_of(rule["apiVersion"]), rule["resource"]) for rule in controller["spec"]["childResources"]}
 
 
 def test_metacontroller_may_write_our_children_and_only_where_runtimes_are() -> None:
