@@ -1,7 +1,7 @@
 """Watches a dev cluster and writes down every promise that is broken while something runs in it.
 
 What it knows of the promises it knows from the design, not from the hooks: the clauses of "verified" stand here a
-second time, in other words, and are tried on the very request that a hook answered.
+second time, in other words, and are tried on the very request that a hook answered, with what it needed besides.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from devcluster.apiserver import AdmissionRequest, WatchEvent
 from devcluster.metacontroller import HookCall, Metacontroller
 from devcluster.objects import controller_of, is_deleting, key_of, uid_of
 from devcluster.workloads.containers import claims_of
+from userswarm import gathering
 from userswarm.compose import plan
 from userswarm.demo.cluster import Cluster
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
+from userswarm.spec.identity import template_checksum
 from userswarm.spec.quantity import compare
 from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.slugs import slug
 from userswarm.sync import sync
 from userswarm.wire.k8s import Observed
 
 Json = dict[str, Any]
 
-HOOKS: dict[str, Callable[..., Json]] = {"sync": sync, "finalize": finalize, "customize": customize}
+HOOKS: dict[str, Callable[..., Json]] = {"sync": sync, "finalize": finalize}
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 PEOPLE = ("kubectl", "namespace-controller")
 """Who may delete whatever they like: a human, and the end of a namespace that a human deleted."""
@@ -34,9 +37,8 @@ PEOPLE = ("kubectl", "namespace-controller")
 _FIELDS = {
     "sync": ({"status", "children"}, {"resyncAfterSeconds"}),
     "finalize": ({"status", "children", "finalized"}, {"resyncAfterSeconds"}),
-    "customize": ({"relatedResources"}, set()),
 }
-_WORKLOADS = ("StatefulSet", "Job")
+_WALLS = ("Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "Role", "RoleBinding")
 _IMMUTABLE = ("mmutable", "updates to statefulset spec", "may not change once set", "can not be less than")
 
 
@@ -57,8 +59,8 @@ class Witness:
         self._parents: dict[str, Json] = {}
         self._claim_users: dict[str, str | None] = {}
         self._mounted: dict[tuple[str, str], dict[str, str]] = {}
-        self._tested: dict[tuple[str, str], str] = {}
-        self._passed: set[tuple[str, str]] = set()
+        self._answered: dict[str, str] = {}
+        self._away: set[str] = set()
         self._writes = 0
         self._calls = 0
         cluster.api.subscribe(self._on_event)
@@ -105,16 +107,14 @@ class Witness:
         kind, obj = event.kind.kind, event.object
         if kind == "UserSwarm":
             self._parents[uid_of(obj)] = dict(obj)
+            if uid_of(obj) in self._away:
+                # Now that it was told that its Pod was away, what answered before counts no more.
+                self._away.discard(uid_of(obj))
+                self._answered.pop(uid_of(obj), None)
         elif kind == "PersistentVolumeClaim" and event.type == "ADDED":
             self._claim_users[uid_of(obj)] = _annotations(obj).get("crawbl.ai/user-id")
         elif kind == "Pod":
             self._on_pod(event)
-        elif kind == "Job":
-            done = {each["type"] for each in obj["status"].get("conditions") or () if each["status"] == "True"}
-            owner = controller_of(obj)
-            uid = owner["uid"] if owner is not None else ""
-            if "Complete" in done and (uid, obj["metadata"]["name"]) in self._tested:
-                self._passed.add((uid, self._tested[uid, obj["metadata"]["name"]]))
         elif kind == "Event" and obj["reason"] == "SyncError" and any(word in obj["message"] for word in _IMMUTABLE):
             self._say(f"SyncError: {obj['message']}")
 
@@ -135,7 +135,7 @@ class Witness:
     def _check_tenant(self, pod: Any, claim_name: str) -> None:
         claim = self._cluster.api.peek("v1", "PersistentVolumeClaim", pod["metadata"]["namespace"], claim_name)
         parent = self._swarm_of(pod)
-        if claim is None or parent is None or "customize" not in self._cluster.metacontroller.calls:
+        if claim is None or parent is None:
             return
         user, owner = parent["spec"]["userId"], self._claim_users[uid_of(claim)]
         if user != owner:
@@ -153,46 +153,57 @@ class Witness:
     # What a hook answers
 
     def _on_call(self, call: HookCall) -> None:
-        request = orjson.loads(call.request)
         where = f"{call.hook} of {call.parent}"
+        request = self._replay(call, where)
         if call.response.status != 200:
             if not _cannot_be_frozen(request):
                 self._say(f"{where} answers {call.response.status}: {call.response.body.decode()}")
             return
-        self._check_pure(call, where)
         answer = orjson.loads(call.response.body)
         needed, allowed = _FIELDS[call.hook]
         if not needed <= answer.keys() <= needed | allowed:
             self._say(f"{where} answers the fields {sorted(answer)}")
         for path in _nulls(answer, "answer"):
             self._say(f"{where}: {path} is null")
-        if call.hook == "customize":
-            return
         for problem in user_swarm_schema().status_problems(answer["status"]):
             self._say(f"{where}: the status does not fit the CRD: {problem}")
         self._check_children(request, answer, where)
         wanted = _wanted(request, self._cluster)
         if call.hook == "finalize":
             self._check_finalize(request, answer, where)
-        else:
-            self._note_tests(request, answer, wanted)
+        elif wanted is not None:
+            self._note_answer(request, wanted)
         if answer["status"]["verified"] is not False:
             for clause in self._false_clauses(call.hook, request, answer, wanted):
                 self._say(f"{where}: verified, though {clause}")
 
-    def _check_pure(self, call: HookCall, where: str) -> None:
-        """Call the hook twice more: it must edit nothing, and answer the same, whatever it remembers."""
-        hook, settings, now = HOOKS[call.hook], self._cluster.settings, self._cluster.clock.now()
-        request = orjson.loads(call.request)
-        first = orjson.dumps(hook(request, settings, now))
-        if orjson.dumps(request) != call.request:
-            self._say(f"{where} edits its request")
-        self._calls += 1
-        if self._calls % 5 == 0:
-            forget_plans()
-        second = orjson.dumps(hook(orjson.loads(call.request), settings, now))
-        if not first == second == call.response.body:
-            self._say(f"{where} answers the same request at the same time in different words")
+    def _replay(self, call: HookCall, where: str) -> Json:
+        """Make a call once more, and return its request with all that its hook got to see.
+
+        The hook must edit nothing, and answer the same, whatever it remembers.
+        """
+        request: Json = orjson.loads(call.request)
+
+        def once_more(given: Any, settings: Any, now: Any) -> Json:
+            nonlocal request
+            before = orjson.dumps(given)
+            request = orjson.loads(before)
+            first = HOOKS[call.hook](given, settings, now)
+            if orjson.dumps(given) != before:
+                self._say(f"{where} edits its request")
+            self._calls += 1
+            if self._calls % 5 == 0:
+                forget_plans()
+            if orjson.dumps(HOOKS[call.hook](orjson.loads(before), settings, now)) != orjson.dumps(first):
+                self._say(f"{where} answers the same request at the same time in different words")
+            return first
+
+        if call.response.status == 200:
+            settings, now = self._cluster.settings, self._cluster.clock.now()
+            again = gathering.answer(once_more, request, settings, now, self._cluster.gatherer)
+            if orjson.dumps(again) != call.response.body:
+                self._say(f"{where} answers the same call at the same time in different words")
+        return request
 
     def _check_children(self, request: Json, answer: Json, where: str) -> None:
         rules = request["controller"]["spec"]["childResources"]
@@ -213,25 +224,36 @@ class Witness:
 
     def _check_finalize(self, request: Json, answer: Json, where: str) -> None:
         children = list(_observed(request))
-        pods = list(_related(request, "Pod"))
         kept = {(child["kind"], *key_of(child)) for child in answer["children"]}
-        running = pods or [child for child in children if child["kind"] in _WORKLOADS]
-        for child in children if running else ():
+        for child in children:
             name = (child["kind"], *key_of(child))
-            if child["kind"] not in _WORKLOADS and LAST_APPLIED in _annotations(child) and name not in kept:
-                self._say(f"{where} lets {name} go before {[key_of(each) for each in running]}")
+            if child["kind"] in _WALLS and LAST_APPLIED in _annotations(child) and name not in kept:
+                inside = self._pods_behind(child, request["parent"])
+                if inside:
+                    self._say(f"{where} lets {name} go before {inside}")
         if answer["finalized"]:
-            left = children if is_deleting(request["parent"]) else running
-            if left or pods:
-                self._say(f"{where} is finalized, and there still are {[key_of(each) for each in left or pods]}")
+            lasting = () if is_deleting(request["parent"]) else ("PersistentVolumeClaim", "Namespace")
+            left = [key_of(child) for child in children if child["kind"] not in lasting]
+            if left:
+                self._say(f"{where} is finalized, and there still are {left}")
+
+    def _pods_behind(self, wall: Json, parent: Json) -> list[str]:
+        """Return the names of a swarm's Pods that are really there, whatever its hook was told."""
+        namespace = wall["metadata"].get("namespace") or wall["metadata"]["name"]
+        pods = self._cluster.api.list("v1", "Pod", namespace, {"crawbl.ai/swarm": slug(parent["metadata"]["name"])})
+        return [pod["metadata"]["name"] for pod in pods]
 
     # Verified, clause by clause
 
-    def _note_tests(self, request: Json, answer: Json, wanted: Json | None) -> None:
-        """Remember what was wanted when each Job was first asked for: that, and nothing later, is what it tests."""
-        for child in answer["children"]:
-            if wanted is not None and child["kind"] == "Job":
-                self._tested.setdefault((uid_of(request["parent"]), child["metadata"]["name"]), wanted["checksum"])
+    def _note_answer(self, request: Json, wanted: Json) -> None:
+        """Remember what has answered well, until its Pod is seen to be away."""
+        uid, answer = uid_of(request["parent"]), request.get("http")
+        if any(_workload_clauses(_find_workload(request, wanted) or {}, wanted)):
+            self._away.add(uid)
+        elif answer is not None:
+            self._away.discard(uid)
+            if answer.get("status") == 200 and orjson.loads(answer["body"]) == {"status": "ok"}:
+                self._answered[uid] = wanted["checksum"]
 
     def _false_clauses(self, hook: str, request: Json, answer: Json, wanted: Json | None) -> Iterator[str]:
         parent, status = request["parent"], answer["status"]
@@ -255,11 +277,22 @@ class Witness:
             owner = controller_of(found) if found is not None else None
             if found is None or is_deleting(found) or (owner is not None and owner["uid"] != uid_of(parent)):
                 yield f"{kind} {child} is not there, or not ours"
-        yield from _claim_clauses(request, namespace, f"{name}-data", wanted["size"])
-        yield from _workload_clauses(_find(_observed(request, "StatefulSet"), namespace, name) or {}, wanted)
-        yield from _endpoint_clauses(request, namespace, name)
-        if (uid_of(parent), wanted["checksum"]) not in self._passed:
-            yield "no smoke test passed for what is wanted now"
+        yield from self._claim_clauses(request, namespace, f"{name}-data", wanted["size"])
+        yield from _workload_clauses(_find_workload(request, wanted) or {}, wanted)
+        if self._answered.get(uid_of(parent)) != wanted["checksum"]:
+            yield "no request was answered by what is wanted now since its Pod was away"
+
+    def _claim_clauses(self, request: Json, namespace: str, name: str, size: str | int) -> Iterator[str]:
+        claim = _find(_observed(request, "PersistentVolumeClaim"), namespace, name)
+        claim = claim or _find(_related(request, "PersistentVolumeClaim"), namespace, name)
+        if claim is None:
+            # One of an earlier life, seen before: it is used, not watched. It cannot go while a Pod uses it.
+            if self._cluster.api.peek("v1", "PersistentVolumeClaim", namespace, name) is None:
+                yield "the claim is not there"
+        elif is_deleting(claim):
+            yield "the claim goes"
+        elif claim["status"].get("phase") != "Bound" or compare(claim["status"]["capacity"]["storage"], size) < 0:
+            yield f"the claim is not Bound, or smaller than {size}: {claim['status']}"
 
 
 def _wanted(request: Json, cluster: Cluster) -> Json | None:
@@ -269,21 +302,19 @@ def _wanted(request: Json, cluster: Cluster) -> Json | None:
         found = plan.compute_plan(request["parent"], cluster.settings)
     except InvalidParentError:
         return None
+    (workload,) = (child for child in found.children() if child["kind"] == "StatefulSet")
     return {
-        "checksum": found.checksum,
+        "name": workload["metadata"]["name"],
+        "namespace": workload["metadata"]["namespace"],
+        "checksum": template_checksum(workload),
         "image": spec["runtime"].get("image", cluster.settings.default_image),
         "port": spec["runtime"]["port"],
         "size": spec["storage"]["size"],
     }
 
 
-def _claim_clauses(request: Json, namespace: str, name: str, size: str | int) -> Iterator[str]:
-    claim = _find(_observed(request, "PersistentVolumeClaim"), namespace, name)
-    claim = claim or _find(_related(request, "PersistentVolumeClaim"), namespace, name)
-    if claim is None or is_deleting(claim):
-        yield "the claim is not there, or goes"
-    elif claim["status"].get("phase") != "Bound" or compare(claim["status"]["capacity"]["storage"], size) < 0:
-        yield f"the claim is not Bound, or smaller than {size}: {claim['status']}"
+def _find_workload(request: Json, wanted: Json) -> Json | None:
+    return _find(_observed(request, "StatefulSet"), wanted["namespace"], wanted["name"])
 
 
 def _workload_clauses(found: Json, wanted: Json) -> Iterator[str]:
@@ -300,21 +331,6 @@ def _workload_clauses(found: Json, wanted: Json) -> Iterator[str]:
     container: Json = next(iter(template.get("spec", {}).get("containers", ())), {})
     if container.get("image") != wanted["image"] or container["ports"][0]["containerPort"] != wanted["port"]:
         yield "the template has another image or port"
-
-
-def _endpoint_clauses(request: Json, namespace: str, name: str) -> Iterator[str]:
-    if "EndpointSlice.discovery.k8s.io/v1" not in request.get("related", {}):
-        return
-    pod = _find(_related(request, "Pod"), namespace, f"{name}-0")
-    if pod is None:
-        yield "there is no Pod"
-        return
-    for found in _related(request, "EndpointSlice"):
-        if found["metadata"]["labels"].get("kubernetes.io/service-name") == name:
-            for endpoint in found["endpoints"] or ():
-                if endpoint["conditions"]["ready"] and endpoint["targetRef"]["uid"] == uid_of(pod):
-                    return
-    yield "no ready endpoint is the Pod"
 
 
 def _observed(request: Json, kind: str = "") -> Iterator[Json]:

@@ -9,7 +9,7 @@ HYPOTHESIS_PROFILE=userswarm-long).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hypothesis import HealthCheck, note, settings
@@ -20,10 +20,11 @@ from devcluster.errors import ApiError
 from devcluster.faults import Trouble
 from devcluster.metacontroller import Metacontroller
 from devcluster.objects import condition, controller_of, is_deleting, key_of, labels_of, uid_of
-from userswarm.demo.cluster import USER_SWARM, Cluster, load_manifests
+from userswarm.demo.cluster import USER_SWARM, Cluster, ClusterGatherer, load_manifests
+from userswarm.gathering import HttpNeed, ObjectNeed, Unavailable
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import swarm_name
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, JOB, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
 from witness import LAST_APPLIED, Witness, forget_plans
 
 Json = dict[str, Any]
@@ -97,9 +98,9 @@ TROUBLES: dict[str, tuple[Trouble, str, Json]] = {
     "init failure": (Trouble.INIT_FAILURE, "{}-0", {}),
     "never ready": (Trouble.NEVER_READY, "{}-0", {}),
     "slow end": (Trouble.SLOW_TERMINATION, "{}-0", {"seconds": 20}),
-    "test fails": (Trouble.JOB_FAILS, "verify-*", {"message": "status is starting"}),
-    "test hangs": (Trouble.JOB_STUCK, "verify-*", {}),
-    "test unschedulable": (Trouble.UNSCHEDULABLE, "verify-*", {}),
+    "not healthy": (Trouble.UNHEALTHY, "{}-0", {"message": "starting"}),
+    "answers 500": (Trouble.UNHEALTHY, "{}-0", {"message": "500"}),
+    "does not answer": (Trouble.UNHEALTHY, "{}-0", {"message": "hang"}),
     "claim pending": (Trouble.CLAIM_PENDING, "{}-data", {}),
     "resize stuck": (Trouble.RESIZE_STUCK, "{}-data", {}),
 }
@@ -188,33 +189,49 @@ def _without_rules(part: Any) -> None:
         _without_rules(each)
 
 
+class Access(ClusterGatherer):
+    """A webhook that may look at nothing while it is told so."""
+
+    objects = services = True
+
+    def read(self, need: ObjectNeed) -> list[Json]:
+        if not self.objects:
+            raise Unavailable("forbidden")
+        return super().read(need)
+
+    def ask(self, need: HttpNeed) -> Mapping[str, Any]:
+        if not self.services:
+            raise Unavailable("no network")
+        return super().ask(need)
+
+
 class Life(RuleBasedStateMachine):
     """Several swarms in a dev cluster; every rule is something that somebody does, and then lets time pass."""
 
     @initialize(
         version=st.sampled_from(["v2", "v1"]),
-        related=st.sampled_from([True, True, False]),
+        access=st.booleans(),
         lenient=st.booleans(),
         shards=st.sampled_from([False, False, True]),
         spec=st.sampled_from(SPECS),
         wait=waits,
     )
-    def start(self, version: str, related: bool, lenient: bool, shards: bool, spec: Json, wait: float) -> None:
+    def start(self, version: str, access: bool, lenient: bool, shards: bool, spec: Json, wait: float) -> None:
         controllers = []
         for number in range(2 if shards else 1):
             controller = next(load_manifests("controller", "CompositeController"))
             for hook in controller["spec"]["hooks"].values():
                 hook["version"] = version
-            if not related:
-                del controller["spec"]["hooks"]["customize"]
             if shards:
                 controller["metadata"]["name"] += f"-{number}"
                 controller["spec"]["parentResource"]["labelSelector"] = {"matchLabels": {SHARD: str(number)}}
             controllers.append(controller)
-        self.related, self.lenient, self.shards = related, lenient, shards
+        self.lenient, self.shards = lenient, shards
         self.users: dict[str, str] = {}
         self.edits = 0
         self.cluster = Cluster(controller=controllers[0], crd=lenient_crd() if lenient else None)
+        self.cluster.gatherer = self.gatherer = Access(self.cluster)
+        self.gatherer.objects = access
         self.api = self.cluster.api
         self.witness = Witness(self.cluster)
         self.controllers = [self.cluster.metacontroller]
@@ -288,12 +305,6 @@ class Life(RuleBasedStateMachine):
     def delete_claim(self, name: str, wait: float) -> None:
         self.delete_child(name, "claim", wait)
 
-    @rule(wait=waits)
-    def delete_jobs(self, wait: float) -> None:
-        for job in self.api.scan(JOB.api_version, JOB.kind, NAMESPACE):
-            self._try(self.api.delete, JOB.api_version, JOB.kind, *key_of(job))
-        self._pass(wait)
-
     @rule(name=names, what=st.sampled_from(sorted(EDITS)), wait=waits)
     def edit_child(self, name: str, what: str, wait: float) -> None:
         child, patch = EDITS[what]
@@ -330,6 +341,12 @@ class Life(RuleBasedStateMachine):
     @rule(wait=waits)
     def mend_everything(self, wait: float) -> None:
         self.cluster.faults.clear()
+        self._pass(wait)
+
+    @rule(objects=st.booleans(), services=st.booleans(), wait=waits)
+    def allow(self, objects: bool, services: bool, wait: float) -> None:
+        """Let the webhook look at objects and reach Services, or not."""
+        self.gatherer.objects, self.gatherer.services = objects, services
         self._pass(wait)
 
     @rule(name=names, seconds=st.sampled_from([1, 20]), wait=waits)
@@ -382,6 +399,7 @@ class Life(RuleBasedStateMachine):
 
     def _repair(self) -> None:
         self.cluster.faults.clear()
+        self.gatherer.objects = self.gatherer.services = True
         for controller in self.controllers:
             controller._interference.clear()
         self._remove_foreign()
