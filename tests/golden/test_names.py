@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import scenes
 from userswarm.compose.plan import compute_plan
-from userswarm.spec.identity import slug
+from userswarm.spec.slugs import slug
 from userswarm.wire.k8s import JOB
 
 NAMES = (

@@ -15,10 +15,10 @@ from userswarm.children.immutable import immutable_difference
 from userswarm.workloads import Surroundings, complete_workloads, pod_template
 
 import scenes
+import workload_samples as samples
 from devcluster.admission import restricted_violations
 from devcluster.defaults import add_defaults, as_stored
 from devcluster.merge import apply_update, set_last_applied
-from unit import test_workloads as samples
 from userswarm.wire.k8s import JOB
 
 Json = dict[str, Any]

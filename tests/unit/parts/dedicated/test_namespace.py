@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import scenes
+import workload_samples as samples
 from scenes import LAST_APPLIED, Scene, children_of, condition
-from unit import test_workloads as samples
 from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from userswarm.pod_trouble import REASONS
 
 import scenes
 from userswarm import verify
@@ -14,6 +13,7 @@ from userswarm.cli.explaining import ADVICE, explain
 from userswarm.cli.rendering import InputError
 from userswarm.compose import status
 from userswarm.errors import RequestError
+from userswarm.parts.pod_trouble import REASONS
 
 
 def explained(scene: scenes.Scene) -> str:

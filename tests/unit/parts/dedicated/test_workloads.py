@@ -8,12 +8,30 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from userswarm.workloads import MAX_WORKLOADS_BYTES, Surroundings, Workload, complete_workloads, pod_template
 
 import scenes
 from devcluster.admission import restricted_violations
+from userswarm.parts.dedicated.workloads import (
+    MAX_WORKLOADS_BYTES,
+    Surroundings,
+    Workload,
+    complete_workloads,
+    pod_template,
+)
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import DEPLOYMENT, MAX_APPLIED_BYTES
+from workload_samples import (
+    CONTAINER,
+    POD,
+    config_map,
+    container,
+    cron_job,
+    deployment,
+    job,
+    pod,
+    service,
+    with_container,
+)
 
 Json = dict[str, Any]
 
@@ -21,62 +39,6 @@ SWARM = "swarm-workspace-a"
 ALONE = Surroundings(SWARM, True, scenes.SETTINGS)
 LENT = Surroundings(SWARM, False, scenes.SETTINGS)
 CHOSEN = Settings(allowed_secrets=("platform-keys",), allowed_image_prefixes=("registry.example/",))
-
-
-def container(**fields: Any) -> Json:
-    return {"name": "main", "image": "registry.example/app:1", **fields}
-
-
-def pod(**fields: Any) -> Json:
-    return {"containers": [container()], **fields}
-
-
-def deployment(spec: Json | None = None, name: str = "web", **fields: Any) -> Json:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": pod() if spec is None else spec},
-            **fields,
-        },
-    }
-
-
-def with_container(**fields: Any) -> Json:
-    return deployment(pod(containers=[container(**fields)]))
-
-
-def service(**spec: Any) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "web"},
-        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}], **spec},
-    }
-
-
-def job(spec: Json | None = None, **fields: Any) -> Json:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "migrate"},
-        "spec": {"template": {"spec": pod(restartPolicy="Never") if spec is None else spec}, **fields},
-    }
-
-
-def cron_job(schedule: str = "30 3 * * *", **fields: Any) -> Json:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "nightly"},
-        "spec": {"schedule": schedule, "jobTemplate": {"spec": job()["spec"]}, **fields},
-    }
-
-
-def config_map(**fields: Any) -> Json:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pages"}, "data": {"a": "b"}, **fields}
 
 
 def complete(workload: Json, surroundings: Surroundings = ALONE) -> Json:
@@ -101,8 +63,6 @@ def refused(workload: Json, surroundings: Surroundings = ALONE) -> dict[str, str
     return {problem.path.removeprefix("spec.workloads[0]").removeprefix("."): problem.message for problem in problems}
 
 
-POD = "spec.template.spec"
-CONTAINER = f"{POD}.containers[0]"
 SECURITY = f"{CONTAINER}.securityContext"
 
 ATTEMPTS: dict[str, tuple[Json, str]] = {

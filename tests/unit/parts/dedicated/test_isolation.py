@@ -6,12 +6,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from userswarm.isolation import SHARED_LIMITS, SHARED_NAMESPACE, exact_amount
 
 import scenes
-from unit import test_workloads as samples
+import workload_samples as samples
 from userswarm.compose.plan import Plan, compute_plan
 from userswarm.errors import InvalidParentError
+from userswarm.parts.dedicated.isolation import SHARED_LIMITS, SHARED_NAMESPACE, exact_amount
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.wire.k8s import JOB, LIMIT_RANGE, RESOURCE_QUOTA, STATEFUL_SET, Kind
 

@@ -11,16 +11,16 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from userswarm.children.dedicated.network import INTERNET
-from userswarm.devcluster.admission import restricted_violations
-from userswarm.devcluster.defaults import add_defaults, as_stored
-from userswarm.devcluster.merge import apply_update, set_last_applied
 
 import scenes
+import workload_samples as samples
+from devcluster.admission import restricted_violations
+from devcluster.defaults import add_defaults, as_stored
+from devcluster.merge import apply_update, set_last_applied
 from scenes import Scene, children_of, condition
-from unit import test_workloads as samples
 from userswarm.cli.rendering import render_children
 from userswarm.compose.plan import Plan, compute_plan
+from userswarm.parts.dedicated.network import INTERNET
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import (

@@ -10,7 +10,7 @@ import pytest
 from userswarm.errors import QuantityError
 from userswarm.spec.quantity import canonical, canonical_amount, compare, parse, parse_non_negative
 
-PRINTED_BY_KUBERNETES = Path(__file__).parents[3] / "shared" / "quantities.tsv"
+PRINTED_BY_KUBERNETES = Path(__file__).parents[4] / "shared" / "quantities.tsv"
 
 # Printed by Kubernetes; one row at least for every rule.
 STORED = {

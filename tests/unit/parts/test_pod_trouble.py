@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from userswarm.pod_trouble import REASONS, find_pod_trouble
 
 import scenes
 from scenes import Json, condition
+from userswarm.parts.pod_trouble import REASONS, find_pod_trouble
 from userswarm.wire.k8s import POD, STATEFUL_SET
 
 

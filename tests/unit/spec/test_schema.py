@@ -16,8 +16,8 @@ import yaml
 from userswarm.errors import SchemaError
 from userswarm.spec.schema import Schema, load_crd, user_swarm_schema
 
-REQUESTS = Path(__file__).parents[3] / "shared" / "metacontroller-requests"
-SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
+REQUESTS = Path(__file__).parents[4] / "shared" / "metacontroller-requests"
+SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 
 ANY_INT = {"type": "integer"}
 ANY_STRING = {"type": "string"}
