@@ -67,7 +67,7 @@ def test_render_answers_a_captured_request(run: Any, tmp_path: Path) -> None:
         (("render", "-"), b"\xff", "-: not UTF-8"),
         (("render", "/nowhere/at-all.yaml"), b"", "No such file"),
         (("render", "/"), b"", "Is a directory"),
-        (("render", "--request", "-"), b"{}", "userswarm: parent: must be an object, not nothing"),
+        (("render", "--request", "-"), b"{}", "userswarm: children: must be an object, not nothing"),
         (("render", "--request", "-"), b"{", "not JSON"),
         (("explain", "-"), b"", "holds no object"),
         (("explain", "--request", "-"), b"{", "not JSON"),

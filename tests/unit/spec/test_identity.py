@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import scenes
-from userswarm.spec.identity import Identity, compute_checksum, identify, owner_reference, template_checksum
+from userswarm.spec.identity import Identity, compute_checksum, owner_reference, template_checksum
 from userswarm.spec.parent import parse_parent
 from userswarm.spec.slugs import slug
 
@@ -65,7 +65,7 @@ def test_a_smaller_limit_is_kept_too() -> None:
 
 
 def identity(name: str = "workspace-a", **spec: object) -> Identity:
-    return identify(parse_parent(scenes.user_swarm(name, **spec), scenes.SETTINGS))
+    return parse_parent(scenes.user_swarm(name, **spec), scenes.SETTINGS, ()).identity
 
 
 def test_full_values_go_into_annotations() -> None:
@@ -80,10 +80,10 @@ def test_full_values_go_into_annotations() -> None:
     assert metadata["namespace"] == "userswarms"
 
 
-def test_the_selector_selects_the_runtime_and_never_its_smoke_test() -> None:
+def test_the_selector_selects_the_runtime_and_never_a_workload() -> None:
     one = identity()
     assert one.selector().items() <= one.labels().items()
-    assert not one.selector().items() <= one.labels("smoke-test").items()
+    assert not one.selector().items() <= one.labels("workload").items()
     assert not one.selector().items() <= identity("workspace-b").labels().items()
 
 
@@ -94,14 +94,6 @@ def test_what_is_handed_out_can_be_edited_without_harm() -> None:
     metadata["annotations"].clear()
     assert one.metadata("a")["labels"]
     assert one.metadata("a")["annotations"]
-
-
-def test_attempts_of_one_series_differ_in_their_number_alone() -> None:
-    one = identity()
-    assert one.smoke_test("s", 1)[:-1] == one.smoke_test("s", 2)[:-1]
-    assert len({one.smoke_test("s", 1), one.smoke_test("t", 1), identity("workspace-b").smoke_test("s", 1)}) == 3
-    # Neither can run into the other.
-    assert one.smoke_test("s", 11) != one.smoke_test("s1", 1)
 
 
 def test_only_a_stored_parent_owns_its_children() -> None:

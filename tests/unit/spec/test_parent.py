@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import pytest
@@ -11,18 +10,26 @@ import yaml
 
 import scenes
 from userswarm.errors import InvalidParentError, Problem
+from userswarm.parts import PARTS
 from userswarm.spec.manifests import manifest_path
-from userswarm.spec.parent import UserSwarm, parse_parent
+from userswarm.spec.parent import parse_parent
 from userswarm.spec.settings import Settings
+from userswarm.spec.swarm import Swarm
+
+CHECKS = tuple(check for part in PARTS for check in part.checks)
 
 
-def parsed(settings: Settings = scenes.SETTINGS, **spec: Any) -> UserSwarm:
-    return parse_parent(scenes.user_swarm(**spec), settings)
+def parse(parent: Any, settings: Settings = scenes.SETTINGS) -> Swarm:
+    return parse_parent(parent, settings, CHECKS)
+
+
+def parsed(settings: Settings = scenes.SETTINGS, **spec: Any) -> Swarm:
+    return parse(scenes.user_swarm(**spec), settings)
 
 
 def problems_of(parent: Any, settings: Settings = scenes.SETTINGS) -> tuple[Problem, ...]:
     with pytest.raises(InvalidParentError) as caught:
-        parse_parent(parent, settings)
+        parse(parent, settings)
     return caught.value.problems
 
 
@@ -30,46 +37,28 @@ def problems_of(parent: Any, settings: Settings = scenes.SETTINGS) -> tuple[Prob
 def test_every_sample_is_valid_as_it_is(sample: str) -> None:
     parent = yaml.safe_load(manifest_path(f"samples/{sample}.yaml").read_text(encoding="utf-8"))
     kept = copy.deepcopy(parent)
-    assert parse_parent(parent, scenes.SETTINGS).name == parent["metadata"]["name"]
+    assert parse(parent).asked.name == parent["metadata"]["name"]
     assert parent == kept
 
 
 def test_the_least_a_backend_writes_is_filled_up() -> None:
-    swarm = parsed()
-    told = dataclasses.asdict(swarm)
-    files = told.pop("files")
-
-    assert set(files) == {"config.toml"}
-    for field, value in {
-        "name": "workspace-a",
-        "uid": "uid-of-workspace-a",
-        "user_id": "user-1",
-        "workspace_id": "a",
-        "namespace": "userswarms",
-        "node_selector": {},
-        "tolerations": (),
-        "runtime_class": "",
-        "priority_class": "",
-        "image": scenes.SETTINGS.default_image,
-        "args": ("daemon",),
-        "port": 42617,
-        "data_path": "/zeroclaw-data",
-        "pull_secret": "",
-        "pull_policy": "",
-        "env": (),
-        "env_secret": "",
-        "requests": {"cpu": "100m", "memory": "256Mi"},
-        "limits": {"cpu": "500m", "memory": "512Mi"},
-        "storage_size": "2Gi",
-        "storage_class": "",
-        "retain": False,
-        "verification_path": "/health",
-        "verification_timeout": 15,
-        "verification_attempts": 5,
+    assert parsed().spec == {
+        "userId": "user-1",
+        "placement": {"runtimeNamespace": "userswarms", "isolation": "Shared", "namespaceMode": "managed"},
+        "runtime": {
+            "mode": "daemon",
+            "port": 42617,
+            "dataPath": "/zeroclaw-data",
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "256Mi"},
+                "limits": {"cpu": "500m", "memory": "512Mi"},
+            },
+        },
+        "storage": {"size": "2Gi", "retainPolicy": "Delete"},
+        "config": {},
+        "verification": {"mode": "Request", "path": "/health", "timeoutSeconds": 2, "maxAttempts": 5},
         "suspend": False,
-        "retry": "",
-    }.items():
-        assert told[field] == value, field
+    }
 
 
 @pytest.mark.parametrize(
@@ -83,45 +72,17 @@ def test_the_least_a_backend_writes_is_filled_up() -> None:
 )
 def test_the_workspace_is_the_name_less_its_prefix_unless_given(name: str, given: str | None, expected: str) -> None:
     spec = {"workspaceId": given} if given else {}
-    assert parse_parent(scenes.user_swarm(name, **spec), scenes.SETTINGS).workspace_id == expected
+    identity = parse(scenes.user_swarm(name, **spec)).identity
+    assert identity.metadata("x")["annotations"]["crawbl.ai/workspace-id"] == expected
 
 
-@pytest.mark.parametrize(
-    ("runtime", "args"),
-    [
-        ({"mode": "gateway"}, ("gateway",)),
-        ({"mode": "gateway", "args": ["serve", ""]}, ("serve", "")),
-        ({"args": []}, ()),
-    ],
-)
-def test_the_mode_is_the_argument_unless_arguments_are_given(runtime: Any, args: tuple[str, ...]) -> None:
-    assert parsed(runtime=runtime).args == args
-
-
-def test_a_parent_that_was_never_stored_has_no_uid_and_asks_for_no_retry() -> None:
+def test_a_parent_that_was_never_stored_owns_nothing_and_asks_for_no_retry() -> None:
     parent = scenes.user_swarm()
     del parent["metadata"]["uid"]
-    assert parse_parent(parent, scenes.SETTINGS).uid == ""
+    assert parse(parent).identity.owner is None
+    assert parse(parent).retry == ""
     parent["metadata"]["annotations"] = {"crawbl.ai/retry-verification": "now"}
-    assert parse_parent(parent, scenes.SETTINGS).retry == "now"
-
-
-def test_quantities_become_canonical_however_they_are_spelt() -> None:
-    requests, limits = {"cpu": "0.5", "memory": 1024}, {"cpu": "1000m", "memory": "1024Mi"}
-    swarm = parsed(runtime={"resources": {"requests": requests, "limits": limits}}, storage={"size": "1.5Gi"})
-    assert swarm.requests == {"cpu": "500m", "memory": "1024"}
-    assert swarm.limits == {"cpu": "1", "memory": "1Gi"}
-    assert swarm.storage_size == "1536Mi"
-
-
-def test_files_lie_beside_the_rendered_configuration() -> None:
-    swarm = parsed(config={"files": {"SOUL.md": "kind"}, "defaultModel": "m"})
-    assert swarm.files["SOUL.md"] == "kind"
-    assert 'default_model = "m"' in swarm.files["config.toml"]
-
-
-def test_the_empty_class_is_the_clusters_default() -> None:
-    assert parsed(storage={"storageClassName": ""}).storage_class == ""
+    assert parse(parent).retry == "now"
 
 
 # --- what a schema cannot check --------------------------------------------------------------------------------------
@@ -264,11 +225,11 @@ RIGHT: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("spec", RIGHT, ids=str)
 def test_what_lies_just_inside_is_accepted(spec: dict[str, Any]) -> None:
-    parse_parent(scenes.user_swarm(**spec), ALLOWED)
+    parse(scenes.user_swarm(**spec), ALLOWED)
 
 
 def test_without_prefixes_any_image_may_run() -> None:
-    assert parsed(runtime={"image": "anything/at-all"}).image == "anything/at-all"
+    parsed(runtime={"image": "anything/at-all"})
 
 
 def test_the_default_image_has_to_be_allowed_too() -> None:
@@ -332,7 +293,8 @@ def test_a_field_that_the_schema_refuses_is_not_looked_at_again(spec: dict[str, 
 
 def test_unknown_fields_of_a_newer_crd_are_ignored() -> None:
     parent = scenes.user_swarm(runtime={"newField": 1}, newer={"a": 1})
-    assert parse_parent(parent, scenes.SETTINGS) == parsed()
+    swarm = parse(parent)
+    assert swarm.identity == parsed().identity
 
 
 @pytest.mark.parametrize(
@@ -347,8 +309,8 @@ def test_a_swarm_names_no_other_swarms_secret(field: str, own: str, shared: tupl
             return {"config": {"envSecretRef": {"name": name}}}
         return {"runtime": {"imagePullSecretName": name}}
 
-    parse_parent(scenes.user_swarm(**spec(own)), settings)
-    parse_parent(scenes.user_swarm(**spec("registry-credentials")), settings)
+    parse(scenes.user_swarm(**spec(own)), settings)
+    parse(scenes.user_swarm(**spec("registry-credentials")), settings)
     (problem,) = problems_of(scenes.user_swarm(**spec("swarm-workspace-b-env")), settings)
     assert field in problem.path
     assert repr(own) in problem.message
@@ -357,7 +319,7 @@ def test_a_swarm_names_no_other_swarms_secret(field: str, own: str, shared: tupl
         (problem,) = problems_of(scenes.user_swarm(**spec("another")), settings)
         assert f"allowed are {own}, registry-credentials" in problem.message
     else:
-        parse_parent(scenes.user_swarm(**spec("another")), settings)
+        parse(scenes.user_swarm(**spec("another")), settings)
 
 
 def test_a_secret_below_a_field_that_is_wrong_is_not_looked_at() -> None:

@@ -565,7 +565,7 @@ def test_empty_spec_gets_every_default_of_the_design() -> None:
         },
         "storage": {"size": "2Gi", "retainPolicy": "Delete"},
         "config": {},
-        "verification": {"path": "/health", "timeoutSeconds": 15, "maxAttempts": 5},
+        "verification": {"mode": "Request", "path": "/health", "timeoutSeconds": 2, "maxAttempts": 5},
         "suspend": False,
     }
 
@@ -618,6 +618,7 @@ VALID = [
     {"config": {"agents": {"a": {}}, "files": {"SOUL.md": ""}, "envSecretRef": {"name": "keys"}}},
     {"verification": {"path": "/", "timeoutSeconds": 300, "maxAttempts": 20}},
     {"verification": {"path": "/health?deep=1&x=%20"}},
+    {"verification": {"mode": "Readiness"}},
     {"exposure": {"httpRoute": {"enabled": False, "host": "*.example.com", "path": "/a", "pathMatch": "Exact"}}},
     {"exposure": {"httpRoute": {"host": "", "gatewayName": "g", "gatewayNamespace": "n", "parentSectionName": "s"}}},
 ]
@@ -675,6 +676,7 @@ INVALID = [
     ("verification.path", {"verification": {"path": "/a#b"}}),
     ("verification.timeoutSeconds", {"verification": {"timeoutSeconds": 0}}),
     ("verification.maxAttempts", {"verification": {"maxAttempts": 21}}),
+    ("verification.mode", {"verification": {"mode": "Job"}}),
     ("exposure.httpRoute.pathMatch", {"exposure": {"httpRoute": {"pathMatch": "Prefix"}}}),
     ("suspend", {"suspend": 0}),
 ]

@@ -47,6 +47,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("ALLOWED_SECRETS", "a b", ("a", "b")),
     ("ALLOWED_SECRETS", "", ()),
     ("PLATFORM_NAMESPACE_LABELS", "b=2, a.example/k=", (("a.example/k", ""), ("b", "2"))),
+    ("WEBHOOK_NAMESPACE", "hooks", "hooks"),
     ("ALLOW_PODS_WITHIN_NAMESPACE", "TRUE", True),
     ("DNS_CIDRS", "169.254.20.10, fd00::a/128", ("169.254.20.10/32", "fd00::a/128")),
     ("DNS_CIDRS", "", ()),
@@ -94,6 +95,7 @@ BAD: list[tuple[str, str, str]] = [
     ),
     *(("ALLOWED_NAMESPACES", text, "at least one") for text in ("", " , ", "A", "a.b", "-a", "a" * 64, "a, B")),
     *(("PLATFORM_NAMESPACE_LABELS", text, "labels such as") for text in ("", "a b=c", "=x", "a=b c", "a=-")),
+    *(("WEBHOOK_NAMESPACE", text, "must be a namespace name") for text in ("", "A", "a,b", "a" * 64)),
     ("ALLOW_PODS_WITHIN_NAMESPACE", "yes", "must be one of true, false"),
     *(
         ("BIND", text, "ADDRESS:PORT")

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from userswarm.customize import customize
 
 import scenes
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.wire.envelope import (
-    customize_response,
     finalize_response,
-    parse_customize_request,
     parse_hook_request,
+    parse_parent,
     sync_response,
 )
-from userswarm.wire.k8s import CHILD_KINDS, JOB, STATEFUL_SET
+from userswarm.wire.k8s import CONFIG_MAP, RUNTIME_KINDS, STATEFUL_SET
 
 
 def request() -> Any:
@@ -36,10 +34,10 @@ def test_a_request_tells_which_kinds_may_be_returned() -> None:
 def test_without_a_controller_the_groups_of_the_children_tell_it() -> None:
     body = request()
     del body["controller"]
-    assert parse_hook_request(body).managed == {kind.group for kind in CHILD_KINDS}
+    assert parse_hook_request(body).managed == {kind.group for kind in RUNTIME_KINDS}
 
-    del body["children"][JOB.group]
-    assert JOB.group not in parse_hook_request(body).managed
+    del body["children"][CONFIG_MAP.group]
+    assert CONFIG_MAP.group not in parse_hook_request(body).managed
 
 
 @pytest.mark.parametrize("related", [None, {}])
@@ -150,6 +148,9 @@ WRONG = {
         "a Kubernetes object with a kind, an apiVersion and a metadata.name",
     ),
     "related that is a list": (_set("related", []), "related", "an object, not a list"),
+    "unavailable that is a list": (_set("unavailable", ["Pod.v1"]), "unavailable", "an object, not a list"),
+    "a reason that is a number": (_set("unavailable", {"Pod.v1": 1}), "unavailable[Pod.v1]", "a text, not 1"),
+    "an answer that is a text": (_set("http", "ok"), "http", "an object, not 'ok'"),
     "finalizing that is a text": (_set("finalizing", "yes"), "finalizing", "true or false, not 'yes'"),
     "a controller that is a number": (_set("controller", 1.5), "controller", "an object, not 1.5"),
     "a controller without a spec": (_drop("controller", "spec"), "controller.spec", "an object"),
@@ -193,7 +194,7 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
     with pytest.raises(RequestError, match="request body"):
         parse_hook_request(body)
     with pytest.raises(RequestError, match="request body"):
-        parse_customize_request(body)
+        parse_parent(body)
 
 
 @pytest.mark.parametrize(
@@ -205,11 +206,29 @@ def test_a_parent_of_another_kind_is_not_ours(field: str, value: object) -> None
     with pytest.raises(WrongParentError, match=r"UserSwarm of crawbl\.ai"):
         parse_hook_request(body)
     with pytest.raises(WrongParentError):
-        customize(body, scenes.SETTINGS, scenes.NOW)
+        parse_parent(body)
 
 
 def test_an_answer_holds_no_key_more_than_strict_decoding_takes() -> None:
     assert sync_response({}, [], None) == {"status": {}, "children": []}
     assert sync_response({}, [], 3) == {"status": {}, "children": [], "resyncAfterSeconds": 3}
-    assert finalize_response({}, [], None, finalized=True) == {"status": {}, "children": [], "finalized": True}
-    assert customize_response([]) == {"relatedResources": []}
+    assert finalize_response({}, [], None, None, finalized=True) == {"status": {}, "children": [], "finalized": True}
+
+
+def test_needs_are_in_an_answer_only_where_there_are_any() -> None:
+    needs = {"http": {"service": "a"}}
+    assert sync_response({}, [], None, needs) == {"status": {}, "children": [], "needs": needs}
+    assert "needs" not in sync_response({}, [], None, {})
+    assert finalize_response({}, [], 5, needs, finalized=False)["needs"] == needs
+
+
+def test_what_was_read_for_an_earlier_answer_is_told_apart_from_what_could_not_be() -> None:
+    body = request()
+    assert (parse_hook_request(body).unavailable, parse_hook_request(body).http) == ({}, None)
+
+    body |= {"unavailable": {"Pod.v1": "403"}, "http": {"error": "no answer within 2 s"}}
+    assert parse_hook_request(body).unavailable == {"Pod.v1": "403"}
+    assert parse_hook_request(body).http == {"error": "no answer within 2 s"}
+
+    body |= {"unavailable": None, "http": None}
+    assert (parse_hook_request(body).unavailable, parse_hook_request(body).http) == ({}, None)

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from userswarm.spec import manifests
-from userswarm.wire.k8s import CHILD_KINDS, DEDICATED_KINDS, STATEFUL_SET, applied_size, read_time, written_time
+from userswarm.wire.k8s import CHILD_KINDS, STATEFUL_SET, applied_size, read_time, written_time
 
 
 def test_a_kind_is_grouped_as_metacontroller_groups_it() -> None:
     assert STATEFUL_SET.group == "StatefulSet.apps/v1"
-    kinds = (*CHILD_KINDS, *DEDICATED_KINDS)
-    assert len({kind.group for kind in kinds}) == len({kind.kind for kind in kinds}) == len(kinds)
+    assert len({kind.group for kind in CHILD_KINDS}) == len({kind.kind for kind in CHILD_KINDS}) == len(CHILD_KINDS)
 
 
 @pytest.mark.parametrize(
