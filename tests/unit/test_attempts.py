@@ -12,9 +12,10 @@ import pytest
 
 import scenes
 from userswarm.cli.rendering import check_user_swarm
+from userswarm.compose.plan import compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.spec.settings import Settings
-from userswarm.wire.k8s import CHILD_KINDS
+from userswarm.wire.k8s import RUNTIME_KINDS
 
 LOCKED = Settings(allowed_image_prefixes=("registry.example/",), default_image="registry.example/zeroclaw:1")
 
@@ -111,9 +112,9 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("attempt", UNKNOWN)
 def test_a_field_that_does_not_exist_has_no_effect_and_is_refused_by_render(attempt: str) -> None:
     spec = UNKNOWN[attempt]
-    tried = scenes.Scene(scenes.user_swarm(**spec), LOCKED).sync()
+    tried = compute_plan(scenes.user_swarm(**spec), LOCKED)
 
-    assert tried["children"] == scenes.Scene(scenes.user_swarm(), LOCKED).sync()["children"]
+    assert tried.children() == compute_plan(scenes.user_swarm(), LOCKED).children()
     with pytest.raises(InvalidParentError):
         check_user_swarm(scenes.user_swarm(**spec), LOCKED)
 
@@ -125,25 +126,22 @@ def test_a_field_that_does_not_exist_has_no_effect_and_is_refused_by_render(atte
 def test_a_user_id_stays_a_value_whatever_it_holds(text: str) -> None:
     parent = scenes.user_swarm(workspaceId="w" + text[:200])
     parent["spec"]["userId"] = text
-    scene = scenes.Scene(parent, LOCKED)
-
-    response = scene.sync()
-
-    assert {child["kind"] for child in response["children"]} == {kind.kind for kind in CHILD_KINDS} - {"Job"}
-    plain = scenes.Scene(scenes.user_swarm(), LOCKED).sync()["children"]
-    for child, other in zip(response["children"], plain, strict=True):
+    children = compute_plan(parent, LOCKED).children()
+    assert {child["kind"] for child in children} == {kind.kind for kind in RUNTIME_KINDS}
+    plain = compute_plan(scenes.user_swarm(), LOCKED).children()
+    for child, other in zip(children, plain, strict=True):
         assert child["metadata"]["name"] == other["metadata"]["name"]
         assert child["metadata"]["labels"].keys() == other["metadata"]["labels"].keys()
         assert child["metadata"]["annotations"]["crawbl.ai/user-id"] == text
         assert child["metadata"]["annotations"].keys() == other["metadata"]["annotations"].keys()
-    rendered = json.dumps([child.get("spec", {}) for child in response["children"]])
+    rendered = json.dumps([child.get("spec", {}) for child in children])
     assert json.dumps(text)[1:-1] not in rendered or text == '"'
 
 
 def test_no_value_of_a_secret_is_in_any_child() -> None:
-    scene = scenes.Scene(scenes.user_swarm(config={"envSecretRef": {"name": "swarm-workspace-a-env"}}), LOCKED)
+    parent = scenes.user_swarm(config={"envSecretRef": {"name": "swarm-workspace-a-env"}})
 
-    children = json.dumps(scene.sync()["children"])
+    children = json.dumps(compute_plan(parent, LOCKED).children())
 
     assert '"secretRef": {"name": "swarm-workspace-a-env"}' in children
     assert "Secret" not in {child["kind"] for child in json.loads(children)}
