@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 import scenes
-from userswarm.compose.plan import REMEMBERED_BYTES, compute_plan
+from userswarm.compose.plan import REMEMBERED_BYTES, Plan, compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.wire.k8s import CONFIG_MAP, STATEFUL_SET
 
@@ -44,8 +45,8 @@ def test_a_plan_is_the_same_for_threads_that_ask_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         plans = list(pool.map(lambda parent: compute_plan(parent, scenes.SETTINGS), parents))
 
-    assert {plan.swarm.name for plan in plans} == {f"at-once-{number}" for number in range(4)}
-    assert all(plan.swarm.name == parent["metadata"]["name"] for plan, parent in zip(plans, parents, strict=True))
+    assert {plan.swarm.asked.name for plan in plans} == {f"at-once-{number}" for number in range(4)}
+    assert all(plan.swarm.asked.name == parent["metadata"]["name"] for plan, parent in zip(plans, parents, strict=True))
 
 
 @pytest.mark.parametrize("field", ["name", "uid", "spec", "settings", "retry", "apiVersion"])
@@ -65,7 +66,7 @@ def test_what_a_plan_depends_on_makes_another_plan(field: str) -> None:
             parent["apiVersion"] = "crawbl.ai/v1"
     after = compute_plan(parent, settings)
 
-    assert (before.swarm, before.settings) != (after.swarm, after.settings)
+    assert before.swarm != after.swarm
 
 
 def test_generation_labels_other_annotations_and_status_make_no_other_plan() -> None:
@@ -124,11 +125,18 @@ def test_a_child_too_large_for_the_annotation_that_copies_it_is_refused(
     assert "245760" in problem.message
 
 
+def config_of(made: Plan, name: str) -> Any:
+    """Return the configuration of one part."""
+    (found,) = (config for part, config in made.parts if part.name == name)
+    return found
+
+
 def test_the_checksum_is_the_one_in_the_template() -> None:
     plan = compute_plan(scenes.user_swarm(), scenes.SETTINGS)
     stateful_set = next(child for child in plan.children() if child["kind"] == STATEFUL_SET.kind)
 
-    assert stateful_set["spec"]["template"]["metadata"]["annotations"] == {"crawbl.ai/checksum": plan.checksum}
+    checksum = config_of(plan, "runtime").checksum
+    assert stateful_set["spec"]["template"]["metadata"]["annotations"] == {"crawbl.ai/checksum": checksum}
 
 
 @pytest.mark.parametrize(
@@ -140,8 +148,11 @@ def test_the_checksum_is_the_one_in_the_template() -> None:
         ({"verification": {"path": "/ok"}}, False, False),
         # The secret is read when a Pod is made: one that cannot pull its image has to be made again.
         ({"runtime": {"imagePullSecretName": "s"}}, False, False),
-        ({"verification": {"timeoutSeconds": 60}}, True, False),
+        ({"verification": {"timeoutSeconds": 4}}, True, False),
         ({"verification": {"maxAttempts": 9}}, True, True),
+        ({"verification": {"mode": "Readiness"}}, True, True),
+        # The port is the Service's too, and config.toml's.
+        ({"runtime": {"port": 8080}}, False, False),
         ({"storage": {"size": "9Gi"}}, True, True),
         ({"storage": {"retainPolicy": "Retain"}}, True, True),
         ({"suspend": True}, True, True),
@@ -150,7 +161,20 @@ def test_the_checksum_is_the_one_in_the_template() -> None:
 def test_the_checksum_covers_image_configuration_and_pod_and_the_series_the_test_too(
     spec: scenes.Json, same_checksum: bool, same_series: bool
 ) -> None:
-    before = compute_plan(scenes.user_swarm(), scenes.SETTINGS)
-    after = compute_plan(scenes.user_swarm(**spec), scenes.SETTINGS)
+    before, after = (
+        config_of(compute_plan(scenes.user_swarm(**each), scenes.SETTINGS), "verification") for each in ({}, spec)
+    )
 
     assert (before.checksum == after.checksum, before.series == after.series) == (same_checksum, same_series)
+
+
+def test_parts_of_one_room_read_the_spec_once() -> None:
+    plan = compute_plan(scenes.user_swarm(placement={"isolation": "Dedicated"}), scenes.SETTINGS)
+    rooms = [config for part, config in plan.parts if part.name in ("namespace", "limits", "network", "access")]
+    assert len(rooms) == 4
+    assert all(each is rooms[0] for each in rooms)
+
+
+def test_a_part_that_a_swarm_does_not_have_is_not_in_its_plan() -> None:
+    names = [part.name for part, _ in compute_plan(scenes.user_swarm(), scenes.SETTINGS).parts]
+    assert names == ["storage", "account", "configuration", "service", "runtime", "verification"]

@@ -1,4 +1,4 @@
-"""What the builders make, in the form in which the apiserver stores it."""
+"""What the parts of every swarm build, in the form in which the apiserver stores it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from userswarm.children.immutable import immutable_difference
 
 import scenes
-from scenes import Json, Scene
-from userswarm import children
-from userswarm.spec.identity import identify
-from userswarm.spec.parent import parse_parent
-from userswarm.wire.k8s import CLAIM, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET
+from scenes import Json
+from userswarm.compose.plan import compute_plan
+from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import CLAIM
 
 FULL: Json = {
     "placement": {
@@ -38,11 +36,10 @@ FULL: Json = {
 }
 
 
-def built(**spec: Any) -> dict[str, Json]:
-    response = Scene(scenes.user_swarm(**spec)).sync()
+def built(settings: Settings = scenes.SETTINGS, **spec: Any) -> dict[str, Json]:
     return {
         f"{child['kind']} {child['metadata']['name'].removeprefix('swarm-workspace-a')}": child
-        for child in response["children"]
+        for child in compute_plan(scenes.user_swarm(**spec), settings).children()
     }
 
 
@@ -63,10 +60,7 @@ def values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("spec", [{}, FULL, {"suspend": True}, {"runtime": {"args": [], "env": []}}], ids=str)
 def test_nothing_null_and_nothing_empty_that_a_server_would_drop_is_emitted(spec: Json) -> None:
-    scene = (
-        scenes.under_test(scenes.user_swarm(**spec)) if not spec.get("suspend") else Scene(scenes.user_swarm(**spec))
-    )
-    for child in scene.sync()["children"]:
+    for child in built(**spec).values():
         for path, value in values({key: each for key, each in child.items() if key != "data"}):
             assert value is not None, (child["kind"], path)
             assert value not in ("", [], {}), (child["kind"], path)
@@ -102,9 +96,9 @@ def test_the_claim_is_owned_expressly_and_for_one_pod_at_a_time() -> None:
     assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
     assert claim["metadata"]["ownerReferences"][0]["uid"] == "uid-of-workspace-a"
     assert claim["metadata"]["ownerReferences"][0]["controller"] is True
-    assert (
-        built(storage={"storageClassName": "fast"})["PersistentVolumeClaim -data"]["spec"]["storageClassName"] == "fast"
-    )
+    claim = built(**FULL)["PersistentVolumeClaim -data"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
 
 
 def test_no_other_child_names_its_owner() -> None:
@@ -115,6 +109,8 @@ def test_no_other_child_names_its_owner() -> None:
 def test_the_config_map_holds_the_rendered_configuration_and_the_files_and_no_secret() -> None:
     data = built(**FULL)["ConfigMap -config"]["data"]
     assert set(data) == {"config.toml", "SOUL.md"}
+    assert "default_temperature = 1.0" in data["config.toml"]
+    assert data["SOUL.md"] == ""
     assert "keys" not in data["config.toml"]
 
 
@@ -152,12 +148,7 @@ def test_suspending_changes_no_template() -> None:
 
 @pytest.mark.parametrize("spec", [{}, FULL], ids=["minimal", "full"])
 def test_every_pod_meets_the_restricted_standard(spec: Json) -> None:
-    scene = scenes.under_test(scenes.user_swarm(**spec))
-    pods = [
-        child["spec"]["template"]["spec"] for child in scene.sync()["children"] if "template" in child.get("spec", {})
-    ]
-    assert len(pods) == 2
-    for pod in pods:
+    for pod in [pod_spec(**spec)]:
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -173,20 +164,16 @@ def test_every_pod_meets_the_restricted_standard(spec: Json) -> None:
         )
 
 
-def test_scheduling_and_pulling_are_the_same_for_runtime_and_test() -> None:
-    scene = scenes.under_test(scenes.user_swarm(**FULL))
-    pods = [
-        child["spec"]["template"]["spec"] for child in scene.sync()["children"] if "template" in child.get("spec", {})
+def test_the_pod_is_placed_and_pulled_as_the_spec_says() -> None:
+    pod = pod_spec(**FULL)
+    assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    assert pod["tolerations"] == [
+        {"key": "k", "operator": "Equal", "effect": "NoExecute", "tolerationSeconds": 0},
+        {"operator": "Exists"},
     ]
-    for pod in pods:
-        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
-        assert pod["tolerations"] == [
-            {"key": "k", "operator": "Equal", "effect": "NoExecute", "tolerationSeconds": 0},
-            {"operator": "Exists"},
-        ]
-        assert pod["runtimeClassName"] == "gvisor"
-        assert pod["priorityClassName"] == "userswarm-runtime"
-        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["runtimeClassName"] == "gvisor"
+    assert pod["priorityClassName"] == "userswarm-runtime"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_the_runtime_container_is_what_the_spec_says() -> None:
@@ -203,8 +190,19 @@ def test_the_runtime_container_is_what_the_spec_says() -> None:
         "requests": {"cpu": "500m", "memory": "1536Mi"},
         "limits": {"cpu": "1", "memory": "2147483648"},
     }
-    assert "args" not in pod_spec(runtime={"args": []})["containers"][0]
-    assert pod_spec()["containers"][0]["args"] == ["daemon"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "args"),
+    [
+        ({}, ["daemon"]),
+        ({"mode": "gateway"}, ["gateway"]),
+        ({"mode": "gateway", "args": ["serve", ""]}, ["serve", ""]),
+        ({"args": []}, None),
+    ],
+)
+def test_the_mode_is_the_argument_unless_arguments_are_given(runtime: Json, args: list[str] | None) -> None:
+    assert pod_spec(runtime=runtime)["containers"][0].get("args") == args
 
 
 def test_an_environment_of_ones_own_may_say_where_home_is() -> None:
@@ -212,7 +210,7 @@ def test_an_environment_of_ones_own_may_say_where_home_is() -> None:
     assert env == [{"name": "HOME", "value": "/elsewhere"}]
 
 
-def test_probes_ask_what_the_smoke_test_asks() -> None:
+def test_probes_ask_what_the_verification_asks() -> None:
     container = pod_spec(verification={"path": "/ok?x=1"})["containers"][0]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/ok?x=1", "port": "http"}
@@ -235,57 +233,12 @@ def test_the_bootstrap_gets_the_configuration_and_the_volume_of_its_user() -> No
 
 def test_settings_say_whom_the_pods_run_as() -> None:
     settings = dataclasses.replace(scenes.SETTINGS, runtime_user=1000, runtime_group=2000)
-    child = next(c for c in Scene(settings=settings).sync()["children"] if c["kind"] == STATEFUL_SET.kind)
-    context = child["spec"]["template"]["spec"]["securityContext"]
+    context = built(settings)["StatefulSet "]["spec"]["template"]["spec"]["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (1000, 2000, 2000)
 
 
 def test_a_new_webhook_with_the_same_settings_changes_no_byte() -> None:
     assert json.dumps(built(**FULL)) == json.dumps(built(**FULL))
-
-
-def test_builders_make_what_they_say_in_the_order_of_their_tuple() -> None:
-    swarm = parse_parent(scenes.user_swarm(), scenes.SETTINGS)
-    identity = identify(swarm)
-    for builder in children.BUILDERS:
-        child = builder.build(swarm, identity, scenes.SETTINGS)
-        assert (child["apiVersion"], child["kind"]) == (builder.kind.api_version, builder.kind.kind)
-        assert child is not builder.build(swarm, identity, scenes.SETTINGS)
-    kinds = [builder.kind for builder in children.BUILDERS]
-    assert kinds.index(SERVICE_ACCOUNT) < kinds.index(CONFIG_MAP) < kinds.index(CLAIM) < kinds.index(SERVICE)
-    assert kinds.index(SERVICE) < kinds.index(STATEFUL_SET)
-
-
-JOB = {
-    "apiVersion": "batch/v1",
-    "kind": "Job",
-    "spec": {"template": {"spec": {"containers": [{"name": "a", "args": ["x"]}]}}},
-}
-
-
-@pytest.mark.parametrize(
-    ("template", "differs"),
-    [
-        (
-            {"spec": {"containers": [{"name": "a", "args": ["x"], "terminationMessagePath": "/x"}]}, "metadata": {}},
-            False,
-        ),
-        ({"spec": {"containers": [{"name": "a", "args": ["y"]}]}}, True),
-        ({"spec": {"containers": [{"name": "a", "args": ["x", "y"]}]}}, True),
-        ({"spec": {"containers": [{"name": "a"}]}}, True),
-        ({"spec": {"containers": "a"}}, True),
-        ({"spec": None}, True),
-        ({"spec": {"containers": []}}, True),
-        (None, True),
-    ],
-)
-def test_a_stored_job_is_the_one_wanted_where_it_only_has_defaults_more(template: object, differs: bool) -> None:
-    assert bool(immutable_difference(JOB, {"spec": {"template": template}})) is differs
-
-
-def test_what_can_be_changed_is_no_difference() -> None:
-    for kind in (CONFIG_MAP.kind, CLAIM.kind, SERVICE_ACCOUNT.kind):
-        assert immutable_difference({"kind": kind, "spec": {"a": 1}}, {"spec": {"a": 2}}) == ""
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Lost", None])

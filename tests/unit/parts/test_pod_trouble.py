@@ -177,7 +177,7 @@ def test_a_pod_without_status_has_no_trouble() -> None:
 def test_the_reason_of_a_roll_out_that_does_not_come_on_is_the_pods() -> None:
     scene = scenes.ready()
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 0
-    scene.pod["status"] = TABLE["a Secret is missing"][0]
+    scenes.pod_of(scene)["status"] = TABLE["a Secret is missing"][0]
     found = condition(scene.sync(), "WorkloadReady")
     assert found["reason"] == "ConfigError"
     assert found["message"] == (
@@ -185,14 +185,14 @@ def test_the_reason_of_a_roll_out_that_does_not_come_on_is_the_pods() -> None:
     )
 
 
-@pytest.mark.parametrize("seen", ["no Pods related", "no Pod there", "a Pod without trouble"])
+@pytest.mark.parametrize("seen", ["no Pod looked up", "no Pod there", "a Pod without trouble"])
 def test_without_a_pod_to_blame_the_roll_out_is_in_progress(seen: str) -> None:
-    scene = scenes.ready()
+    scene = scenes.verified()
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 0
-    if seen == "no Pods related":
-        del scene.related[POD.group]
-    elif seen == "no Pod there":
-        scene.related[POD.group].clear()
+    if seen == "no Pod there":
+        scene.look_up(POD)
+    elif seen == "a Pod without trouble":
+        scenes.pod_of(scene)
     found = condition(scene.sync(), "WorkloadReady")
     assert found["reason"] == "RolloutInProgress"
     assert found["message"].startswith("StatefulSet userswarms/swarm-workspace-a: its one Pod is not ready yet")
@@ -200,5 +200,5 @@ def test_without_a_pod_to_blame_the_roll_out_is_in_progress(seen: str) -> None:
 
 def test_the_trouble_of_a_pod_that_is_ready_enough_is_no_trouble() -> None:
     scene = scenes.verified()
-    scene.pod["status"] = TABLE["crashing"][0]
+    scenes.pod_of(scene)["status"] = TABLE["crashing"][0]
     assert scene.sync()["status"]["verified"] is True

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from userswarm.parts.dedicated.isolation import Isolation, read_isolation
-from userswarm.parts.dedicated.workloads import Workload, pod_template
+from userswarm.parts.dedicated.workloads import WORKLOAD_KINDS, Workload, pod_template
 from userswarm.parts.pod import tolerations
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict, judge_missing
 from userswarm.spec.identity import COMPONENT_LABEL, SWARM_LABEL, WORKLOAD, WORKLOAD_ANNOTATION, Identity
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import CRON_JOB, DEPLOYMENT, JOB, SERVICE, Kind, Manifest, Observed
+from userswarm.wire.k8s import DEPLOYMENT, JOB, SERVICE, Kind, Manifest, Observed
 
 WORKLOAD_NOT_READY = "WorkloadNotReady"
 
@@ -121,7 +121,7 @@ def _place(pod: Manifest, swarm: Swarm) -> None:
 PART = Part(
     name="workloads",
     condition="WorkloadsReady",
-    kinds=(DEPLOYMENT, JOB, CRON_JOB),
+    kinds=WORKLOAD_KINDS,
     read=read,
     build=build,
     judge=judge,
