@@ -77,6 +77,23 @@ class Scene:
     def sync(self) -> Json:
         return sync(self.request(), self.settings, self.now)
 
+    def ask(self, *around: Json, http: Json | None = None) -> Json:
+        """Sync as the server does: once more with what the first answer needs, found among the objects around."""
+        first = self.sync()
+        needs = first.get("needs")
+        if needs is None:
+            return first
+        before = self.related, self.http
+        self.related, self.http = dict(self.related), http if "http" in needs else self.http
+        for rule in needs.get("objects", ()):
+            self.related[f"{rule['kind']}.{rule['apiVersion']}"] = {
+                _key(each["metadata"]): each for each in around if _is_meant(rule, each)
+            }
+        second = self.sync()
+        second.pop("needs", None)
+        self.related, self.http = before
+        return second
+
     def finalize(self) -> Json:
         self.finalizing = True
         return finalize(self.request(), self.settings, self.now)
@@ -159,6 +176,16 @@ class Scene:
 def _key(metadata: Json) -> str:
     """Return an object's key in a request of a v2 hook."""
     return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])
+
+
+def _is_meant(rule: Json, stored: Json) -> bool:
+    """Tell whether a need for objects by name is for that one."""
+    metadata = stored["metadata"]
+    return (
+        stored["kind"] == rule["kind"]
+        and metadata.get("namespace") == rule.get("namespace")
+        and metadata["name"] in rule["names"]
+    )
 
 
 def lent_namespace(name: str) -> Json:

@@ -130,7 +130,8 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     pod = Needs((object_need(POD, swarm.identity.namespace, swarm.identity.pod),))
     stateful_set = _stateful_set(swarm, sight)
     if stateful_set is None:
-        return pod if storage.is_left_over(swarm, sight) else Needs()
+        # With the claim that an earlier life may have left: a hook is asked only once more.
+        return pod if storage.is_sought(swarm, sight) else Needs()
     if runtime.replicas == 0 or not _unfinished_rollout(stateful_set, runtime.checksum):
         return Needs()
     made = read_time(stateful_set["metadata"].get("creationTimestamp"))

@@ -128,9 +128,16 @@ def why_no_pod(swarm: Swarm, sight: Sight) -> str:
 
 def needs(storage: Storage, swarm: Swarm, sight: Sight) -> Needs:
     """Ask for the claim under our name where there is none of ours: an earlier life may have left it."""
-    if _own_claim(swarm, sight) is not None or _is_recorded(swarm, sight) or sight.waited(CONDITION) < LOOK_AFTER:
+    if not is_sought(swarm, sight):
         return Needs()
     return Needs((object_need(CLAIM, swarm.identity.namespace, swarm.identity.claim),))
+
+
+def is_sought(swarm: Swarm, sight: Sight) -> bool:
+    """Tell whether the claim under our name has to be looked up before a Pod may be started on it."""
+    if _own_claim(swarm, sight) is not None or _is_recorded(swarm, sight):
+        return False
+    return _was_retained(sight) or sight.waited(CONDITION) >= LOOK_AFTER
 
 
 def is_left_over(swarm: Swarm, sight: Sight) -> bool:
@@ -169,10 +176,13 @@ def _found(swarm: Swarm, sight: Sight) -> Observed | None:
 
 def _is_recorded(swarm: Swarm, sight: Sight) -> bool:
     """Tell whether an earlier answer found the retained claim, and a StatefulSet was made that uses it."""
-    before = sight.conditions.get(CONDITION)
-    known = before is not None and before["reason"] == CLAIM_RETAINED
     found = sight.observation.child(STATEFUL_SET, swarm.identity.namespace, swarm.identity.name)
-    return known and found is not None and _found(swarm, sight) is None
+    return _was_retained(sight) and found is not None and _found(swarm, sight) is None
+
+
+def _was_retained(sight: Sight) -> bool:
+    before = sight.conditions.get(CONDITION)
+    return before is not None and before["reason"] == CLAIM_RETAINED
 
 
 def _judge_claim(where: str, claim: Observed, size: str, swarm: Swarm, *, retained: bool) -> Verdict:

@@ -91,9 +91,9 @@ def needs(isolation: Isolation, swarm: Swarm, sight: Sight) -> Needs:
     if isolation.managed:
         own = sight.observation.child(NAMESPACE, "", swarm.identity.namespace)
         # Objects are made in it only once it is there: an earlier life's may still be going.
-        if own is not None or _is_recorded(sight) or CONDITION not in sight.conditions:
+        if own is not None or (_is_recorded(sight) and _is_settled(sight)) or CONDITION not in sight.conditions:
             return Needs()
-    elif _is_known_to_be_lent(sight):
+    elif _is_settled(sight):
         return Needs()
     return Needs((object_need(NAMESPACE, "", swarm.identity.namespace),))
 
@@ -102,7 +102,7 @@ def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
     """Judge a namespace that its operator lends; once that was seen, it is not looked at again while all is well."""
     name, observation = identity.namespace, sight.observation
     if not observation.relates(NAMESPACE):
-        if _is_known_to_be_lent(sight):
+        if _is_settled(sight):
             return Verdict(True, LENT, f"Namespace {name} is its operator's")
         unread = observation.unavailable(NAMESPACE) or "the webhook has not read it yet"
         return Verdict(False, NOT_LENT, f"whether namespace {name!r} may be used is not known: {unread}")
@@ -119,8 +119,8 @@ def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
     return Verdict(True, LENT, f"Namespace {name} is its operator's")
 
 
-def _is_known_to_be_lent(sight: Sight) -> bool:
-    """Tell whether an earlier answer saw that it is lent, and the swarm is settled since."""
+def _is_settled(sight: Sight) -> bool:
+    """Tell whether an earlier answer saw that it may be used, and the swarm is settled since."""
     before = sight.conditions.get(CONDITION)
     return before is not None and before["status"] == "True" and sight.status.get("verified") is True
 
