@@ -44,8 +44,8 @@ def roles(objects: list[Object]) -> list[Object]:
     return of_kind(objects, "ClusterRole", "Role")
 
 
-def child_kinds() -> set[tuple[str, str]]:
-    (controller,) = of_kind(rendered("controller"), "CompositeController")
+def child_kinds(objects: list[Object] | None = None) -> set[tuple[str, str]]:
+    (controller,) = of_kind(objects or rendered("controller"), "CompositeController")
     return {(group_of(rule["apiVersion"]), rule["resource"]) for rule in controller["spec"]["childResources"]}
 
 

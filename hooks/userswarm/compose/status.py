@@ -94,7 +94,7 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
             status["stageSince"] = written_time(begun)
     status["conditions"] = conditions
     status = {field: value for field, value in status.items() if value is not None}
-    if _is_not_worth_a_write(status, verified, old, before, now):
+    if _is_not_worth_a_write(status, verified, verdicts, old, before, now):
         status = copy.deepcopy(dict(old))
     return Assessment(status, _next_look(verified, begun, deadline, now))
 
@@ -206,13 +206,22 @@ def _phase(findings: Sequence[Finding], blocking: Finding | None) -> str:
 
 
 def _is_not_worth_a_write(
-    status: Status, verdict: Verdict, old: Mapping[str, Any], before: Mapping[str, Condition], now: datetime
+    status: Status,
+    verdict: Verdict,
+    verdicts: Mapping[str, Verdict],
+    old: Mapping[str, Any],
+    before: Mapping[str, Condition],
+    now: datetime,
 ) -> bool:
     """Tell whether nothing but progress is new, and the last word is only a moment old."""
     ready = before.get("Ready")
     if ready is None or verdict.trouble or status["phase"] not in _ON_THE_WAY or old.get("phase") not in _ON_THE_WAY:
         return False
     if old.get("observedGeneration") != status["observedGeneration"] or old.get("attempts") != status.get("attempts"):
+        return False
+    if any(
+        each.recorded and kind in before and before[kind]["reason"] != each.reason for kind, each in verdicts.items()
+    ):
         return False
     return _is_fresh(old, before, now)
 

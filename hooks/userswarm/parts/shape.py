@@ -32,7 +32,8 @@ class Verdict:
 
     `trouble` tells what does not pass by itself: it is told at once, and before what is only on its way. `phase` is
     what the swarm's phase is then, empty for the usual ones: a swarm with such a phase waits for nothing. `due_in` is
-    after how many seconds it may change though nothing that is watched does.
+    after how many seconds it may change though nothing that is watched does. `recorded` is for what was looked up and
+    later answers rely on: it is told at once.
     """
 
     ok: bool
@@ -41,6 +42,7 @@ class Verdict:
     trouble: bool = False
     phase: str = ""
     due_in: float | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def _judge_claim(where: str, claim: Observed, size: str, swarm: Swarm, *, retain
 
 def _retained(where: str) -> Verdict:
     told = f"{where} was kept from an earlier life of this swarm; it is used, not owned"
-    return Verdict(True, CLAIM_RETAINED, told)
+    return Verdict(True, CLAIM_RETAINED, told, recorded=True)
 
 
 def _others(swarm: Swarm, sight: Sight) -> list[str]:

@@ -101,11 +101,14 @@ def needs(isolation: Isolation, swarm: Swarm, sight: Sight) -> Needs:
 def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
     """Judge a namespace that its operator lends; once that was seen, it is not looked at again while all is well."""
     name, observation = identity.namespace, sight.observation
+    lent = Verdict(True, LENT, f"Namespace {name} is its operator's", recorded=True)
     if not observation.relates(NAMESPACE):
-        if _is_settled(sight):
-            return Verdict(True, LENT, f"Namespace {name} is its operator's")
-        unread = observation.unavailable(NAMESPACE) or "the webhook has not read it yet"
-        return Verdict(False, NOT_LENT, f"whether namespace {name!r} may be used is not known: {unread}")
+        unread = observation.unavailable(NAMESPACE)
+        # Until it is read again for this answer, what the last one saw holds: so the runtime is asked with it.
+        if _was_seen(sight) and (not unread or _is_settled(sight)):
+            return lent
+        told = unread or "the webhook has not read it yet"
+        return Verdict(False, NOT_LENT, f"whether namespace {name!r} may be used is not known: {told}")
     namespace = observation.related(NAMESPACE, "", name)
     told = ""
     if namespace is None:
@@ -116,13 +119,17 @@ def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
         told = f"namespace {name!r} is being deleted"
     if told:
         return Verdict(False, NOT_LENT, told, trouble=True)
-    return Verdict(True, LENT, f"Namespace {name} is its operator's")
+    return lent
 
 
 def _is_settled(sight: Sight) -> bool:
     """Tell whether an earlier answer saw that it may be used, and the swarm is settled since."""
+    return _was_seen(sight) and sight.status.get("verified") is True
+
+
+def _was_seen(sight: Sight) -> bool:
     before = sight.conditions.get(CONDITION)
-    return before is not None and before["status"] == "True" and sight.status.get("verified") is True
+    return before is not None and before["status"] == "True"
 
 
 def _found(swarm: Swarm, sight: Sight) -> Observed | None:
@@ -139,7 +146,7 @@ def _is_recorded(sight: Sight) -> bool:
 
 def _retained(where: str) -> Verdict:
     told = f"{where} was kept from an earlier life of this swarm; it is used, not owned"
-    return Verdict(True, NAMESPACE_RETAINED, told)
+    return Verdict(True, NAMESPACE_RETAINED, told, recorded=True)
 
 
 def _was_released_to(identity: Identity, namespace: Observed) -> bool:
