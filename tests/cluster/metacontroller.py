@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from userswarm.devcluster.merge import LAST_APPLIED, apply_update, last_applied_text
-
 from cluster.api import Api, Object, RefusedError
+from devcluster.merge import LAST_APPLIED, apply_update, last_applied_text
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
 

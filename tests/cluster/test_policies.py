@@ -11,7 +11,7 @@ import pytest
 
 from cluster.api import Api, Object, RefusedError
 from contract.rendered import named, production_with, rendered
-from userswarm.schema import load_crd
+from userswarm.spec.schema import load_crd
 
 PATIENCE = 60
 LENT = {"crawbl.ai/allow-userswarms": "true"}

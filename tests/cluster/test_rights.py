@@ -18,7 +18,7 @@ from cluster.control_plane import ControlPlane, kubeconfig_for
 from cluster.metacontroller import Metacontroller
 from contract.rendered import MANIFESTS, named, of_kind, rendered
 from userswarm.backend import UserSwarmClient
-from userswarm.settings import Settings
+from userswarm.spec.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 NARROW = ("metacontroller", "narrow")

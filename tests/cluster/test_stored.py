@@ -6,6 +6,9 @@ in another way would be one update at every sync, for ever.
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +18,8 @@ import yaml
 from cluster.api import Api, Object
 from cluster.metacontroller import Metacontroller
 from contract.rendered import MANIFESTS
+from properties.test_workloads import CORPUS
+from userswarm.spec.schema import load_crd
 from userswarm.spec.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)

@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from cluster.api import Api, Object, RefusedError
 from cluster.metacontroller import as_created
 from contract.rendered import named, rendered
+from devcluster.merge import apply_update
 from properties.specs import SPECS
 from properties.test_quantity import quantities
 from properties.test_workloads import CORPUS, workloads
-from userswarm.devcluster.merge import apply_update
+from userswarm.cli.rendering import check_user_swarm
+from userswarm.compose.plan import compute_plan
 from userswarm.errors import InvalidParentError
-from userswarm.quantity import canonical_amount
-from userswarm.rendering import check_user_swarm, first_request
-from userswarm.settings import Settings
-from userswarm.sync import sync
+from userswarm.spec.quantity import canonical_amount
+from userswarm.spec.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 ROOMY = "roomy"
@@ -79,7 +79,7 @@ def judge(api: Api, parent: Object) -> list[str]:
     problems = problems_of(stored)
     if problems:
         return problems
-    children = sync(first_request(stored, SETTINGS), SETTINGS, NOW)["children"]
+    children = compute_plan(stored, SETTINGS).children()
     assert len(children) >= 6
     for child in children:
         if "namespace" in child["metadata"]:

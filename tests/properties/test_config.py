@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+
 from userswarm.parts.config_toml import MAX_LEVELS, find_toml_problem, render_config
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
