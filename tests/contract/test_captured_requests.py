@@ -22,7 +22,7 @@ from kubernetes_validate import utils
 
 from userswarm import gathering
 from userswarm.finalize import finalize
-from userswarm.gathering import Unavailable
+from userswarm.server.gathering import Unavailable
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync

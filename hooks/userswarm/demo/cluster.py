@@ -20,7 +20,7 @@ from userswarm import gathering
 from userswarm.demo.rules import RULES
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
-from userswarm.gathering import HttpNeed, ObjectNeed
+from userswarm.server.gathering import HttpNeed, ObjectNeed
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.schema import load_crd
 from userswarm.spec.settings import Settings

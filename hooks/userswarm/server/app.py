@@ -14,7 +14,7 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from userswarm.gathering import Hook, Unavailable
+from userswarm.server.gathering import Hook, Unavailable
 from userswarm.server.auth import Tokens
 from userswarm.server.calls import Clock, HookCalls
 from userswarm.server.cluster import NO_API, Api

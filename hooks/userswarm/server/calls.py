@@ -18,8 +18,8 @@ import orjson
 from gevent import Timeout
 
 from userswarm.errors import CannotFreezeError, RequestError, WrongParentError
-from userswarm.gathering import Gatherer, Hook
-from userswarm.gathering import answer as ask_hook
+from userswarm.server.gathering import Gatherer, Hook
+from userswarm.server.gathering import answer as ask_hook
 from userswarm.server.auth import Tokens
 from userswarm.server.changes import compute_change
 from userswarm.server.errors import STATUS_LINES, Headers, Refused, error_body

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 import yaml
 
-from userswarm.gathering import ObjectNeed, Unavailable
+from userswarm.server.gathering import ObjectNeed, Unavailable
 
 logger = logging.getLogger(__name__)
 

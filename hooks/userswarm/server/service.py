@@ -15,7 +15,7 @@ from typing import Any
 
 from gevent import Timeout, socket
 
-from userswarm.gathering import HttpNeed, Unavailable
+from userswarm.server.gathering import HttpNeed, Unavailable
 from userswarm.spec.settings import DNS_LABEL
 
 MOST_BODY = 64 * 1024

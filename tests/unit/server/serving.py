@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Flask
 
-from userswarm.gathering import Hook
+from userswarm.server.gathering import Hook
 from userswarm.server.app import HOOKS, create_app
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import CHILD_KINDS

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from unit.server.certificates import Authority
-from userswarm.gathering import ObjectNeed, Unavailable
+from userswarm.server.gathering import ObjectNeed, Unavailable
 from userswarm.server.cluster import NO_API, Access, Api, find_access, find_api
 
 

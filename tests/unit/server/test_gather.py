@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from unit.server.test_auth import Time
 from unit.server.test_cluster import PODS
 from unit.server.test_service import HEAD, NEED, saying, speaking
-from userswarm.gathering import ObjectNeed, Unavailable
+from userswarm.server.gathering import ObjectNeed, Unavailable
 from userswarm.server import gather
 from userswarm.server.gather import Bucket, Gatherers
 from userswarm.server.metrics import Metrics

@@ -13,7 +13,7 @@ from typing import Any
 import gevent.socket
 import pytest
 
-from userswarm.gathering import HttpNeed, Unavailable
+from userswarm.server.gathering import HttpNeed, Unavailable
 from userswarm.server.service import MOST_BODY, ask
 
 NEED: HttpNeed = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from userswarm.gathering import HttpNeed, ObjectNeed, Unavailable, answer
+from userswarm.server.gathering import HttpNeed, ObjectNeed, Unavailable, answer
 from userswarm.spec.settings import Settings
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
