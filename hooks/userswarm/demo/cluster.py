@@ -16,10 +16,10 @@ import yaml
 
 import devcluster
 from devcluster.hooks import Hook, HookResponse, Hooks, json_response
-from userswarm import gathering
 from userswarm.demo.rules import RULES
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
+from userswarm.server import gathering
 from userswarm.server.gathering import HttpNeed, ObjectNeed
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.schema import load_crd

@@ -14,12 +14,12 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from userswarm.server.gathering import Hook, Unavailable
 from userswarm.server.auth import Tokens
 from userswarm.server.calls import Clock, HookCalls
 from userswarm.server.cluster import NO_API, Api
 from userswarm.server.errors import error_body
 from userswarm.server.gather import Gatherers
+from userswarm.server.gathering import Hook, Unavailable
 from userswarm.server.logs import Journal, UnknownFields
 from userswarm.spec.settings import Settings
 

@@ -18,11 +18,11 @@ import orjson
 from gevent import Timeout
 
 from userswarm.errors import CannotFreezeError, RequestError, WrongParentError
-from userswarm.server.gathering import Gatherer, Hook
-from userswarm.server.gathering import answer as ask_hook
 from userswarm.server.auth import Tokens
 from userswarm.server.changes import compute_change
 from userswarm.server.errors import STATUS_LINES, Headers, Refused, error_body
+from userswarm.server.gathering import Gatherer, Hook
+from userswarm.server.gathering import answer as ask_hook
 from userswarm.server.limits import Slots, check_declared_length, parse_body, read_body
 from userswarm.server.logs import Journal
 from userswarm.spec.settings import Settings

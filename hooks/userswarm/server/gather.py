@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gevent import Timeout
 from gevent.lock import BoundedSemaphore
 
-from userswarm.server.gathering import HTTP, HttpNeed, ObjectNeed, Unavailable
 from userswarm.server.cluster import Api
+from userswarm.server.gathering import HTTP, HttpNeed, ObjectNeed, Unavailable
 from userswarm.server.service import ask
 from userswarm.wire.k8s import Observed
 
