@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,16 +18,12 @@ import yaml
 from click.testing import CliRunner
 
 from userswarm.cli import cli
-from userswarm.demo import story as demo
-from userswarm.demo.story import DemoError, Story, run_demo, webhook
+from userswarm.demo import story
+from userswarm.demo import world as worlds
+from userswarm.demo.story import Story, run_demo
+from userswarm.demo.world import DemoError, webhook, world
 from userswarm.errors import InvalidParentError
 from userswarm.spec.manifests import manifest_path
-
-
-@pytest.fixture(scope="module")
-def url() -> Any:
-    with webhook() as address:
-        yield address
 
 
 def sample(**storage: str) -> dict[str, Any]:
@@ -35,11 +33,17 @@ def sample(**storage: str) -> dict[str, Any]:
     return swarm
 
 
-def tell(swarm: dict[str, Any], url: str) -> tuple[Story, list[str]]:
+@contextmanager
+def about(swarm: dict[str, Any], show: Callable[[str], object] = print) -> Iterator[Story]:
+    with world(dedicated=story.is_dedicated(swarm)) as made:
+        yield Story(swarm, made, show)
+
+
+def tell(swarm: dict[str, Any]) -> list[str]:
     lines: list[str] = []
-    story = Story(swarm, url, lines.append)
-    story.tell()
-    return story, lines
+    with about(swarm, lines.append) as told:
+        told.tell()
+    return lines
 
 
 def test_the_command_tells_the_whole_story_and_ends_well() -> None:
@@ -49,44 +53,44 @@ def test_the_command_tells_the_whole_story_and_ends_well() -> None:
     for line in ("READY", "SUSPENDED", "DELETING", "nothing is left behind"):
         assert line in result.output
     rows = dict(line.rsplit("  ", 1) for line in result.output.splitlines() if "  " in line.strip())
-    assert rows[f"API writes in {3 * demo.RESYNCS} resyncs while settled".ljust(42)].strip() == "0"
+    assert rows[f"API writes in {3 * story.RESYNCS} resyncs while settled".ljust(42)].strip() == "0"
 
 
-def test_a_volume_that_is_to_be_kept_is_all_that_stays(url: str) -> None:
-    _, lines = tell(sample(retainPolicy="Retain"), url)
+def test_a_volume_that_is_to_be_kept_is_all_that_stays() -> None:
+    lines = tell(sample(retainPolicy="Retain"))
 
     assert any("kept: PersistentVolumeClaim" in line for line in lines)
     assert "  ok     nothing else is left behind" in lines
 
 
-def test_secrets_that_a_swarm_names_are_there(url: str) -> None:
+def test_secrets_that_a_swarm_names_are_there() -> None:
     swarm = yaml.safe_load(manifest_path("samples/full.yaml").read_text(encoding="utf-8"))
 
-    _, lines = tell(swarm, url)
+    lines = tell(swarm)
 
     assert "  ok     it is verified" in lines
 
 
-def test_a_promise_that_does_not_hold_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "PATIENCE", 1)
+def test_a_promise_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story, "PATIENCE", 1)
 
     with pytest.raises(DemoError, match="not verified after 1 simulated seconds"):
-        tell(sample(), url)
+        tell(sample())
 
 
-def test_a_deletion_that_does_not_end_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    story = Story(sample(), url, lambda line: None)
-    story._cluster.apply(story._swarm)
-    story._until("verified", lambda status: status.get("verified") is True)
-    monkeypatch.setattr(demo, "PATIENCE", 0.5)
-    story._cluster.delete(story._name)
+def test_a_deletion_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with about(sample()) as told:
+        told._cluster.apply(told._swarm)
+        told._until("verified", lambda status: status.get("verified") is True)
+        monkeypatch.setattr(story, "PATIENCE", 0.5)
+        told._cluster.delete(told._name)
 
-    with pytest.raises(DemoError, match="still there"):
-        story._until_gone()
+        with pytest.raises(DemoError, match="still there"):
+            told._until_gone()
 
 
 def test_a_failure_is_told_and_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "PATIENCE", 1)
+    monkeypatch.setattr(story, "PATIENCE", 1)
 
     result = CliRunner().invoke(cli, ["demo"])
 
@@ -125,23 +129,23 @@ def test_kept_webhook_answers_until_it_is_interrupted() -> None:
 def test_a_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
-    with pytest.raises(DemoError, match="ended with exit code 1"), webhook():
+    with pytest.raises(DemoError, match="ended with exit code 1"), webhook(1, {}):
         pytest.fail("no server was started")
 
 
 def test_a_server_that_is_never_ready_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "START_SECONDS", 0)
+    monkeypatch.setattr(worlds, "START_SECONDS", 0)
 
-    with pytest.raises(DemoError, match="not ready after 0 s"), webhook():
+    with pytest.raises(DemoError, match="not ready after 0 s"), webhook(1, {}):
         pytest.fail("nobody could be ready so early")
 
 
-def test_what_is_left_behind_is_a_broken_promise(url: str) -> None:
-    story = Story(sample(), url, lambda line: None)
-    story._before.clear()
+def test_what_is_left_behind_is_a_broken_promise() -> None:
+    with about(sample()) as told:
+        told._before.clear()
 
-    with pytest.raises(DemoError, match="this did not hold: nothing is left behind"):
-        story.tell()
+        with pytest.raises(DemoError, match="this did not hold: nothing is left behind"):
+            told.tell()
 
 
 def dedicated(**changes: Any) -> dict[str, Any]:
@@ -152,21 +156,18 @@ def dedicated(**changes: Any) -> dict[str, Any]:
     return swarm
 
 
-def test_a_dedicated_swarm_takes_its_namespace_along(url: str) -> None:
-    _, lines = tell(dedicated(storage__retainPolicy="Delete"), url)
+def test_a_dedicated_swarm_takes_its_namespace_along() -> None:
+    lines = tell(dedicated(storage__retainPolicy="Delete"))
 
     name = dedicated()["metadata"]["name"]
-    first, last = (
-        next(at for at, line in enumerate(lines) if f"{verb} Namespace swarm-{name}" in line)
-        for verb in ("create", "delete")
-    )
+    first = next(at for at, line in enumerate(lines) if f"create Namespace swarm-{name}" in line)
     assert not any("s  create " in line for line in lines[:first])
-    assert not any("s  delete " in line for line in lines[last + 1 :])
+    assert any(f"delete Namespace swarm-{name}" in line for line in lines)
     assert "  ok     nothing is left behind" in lines
 
 
-def test_a_dedicated_swarm_whose_volume_is_kept_leaves_the_namespace_too(url: str) -> None:
-    _, lines = tell(dedicated(), url)
+def test_a_dedicated_swarm_whose_volume_is_kept_leaves_the_namespace_too() -> None:
+    lines = tell(dedicated())
 
     (kept,) = [line for line in lines if "kept: " in line]
     assert kept.count(",") == 1
@@ -175,11 +176,11 @@ def test_a_dedicated_swarm_whose_volume_is_kept_leaves_the_namespace_too(url: st
     assert "  ok     nothing else is left behind" in lines
 
 
-def test_a_dedicated_swarm_may_live_in_a_namespace_that_is_lent(url: str) -> None:
+def test_a_dedicated_swarm_may_live_in_a_namespace_that_is_lent() -> None:
     swarm = dedicated(
         placement__namespaceMode="operator", placement__runtimeNamespace="lent", storage__retainPolicy="Delete"
     )
-    _, lines = tell(swarm, url)
+    lines = tell(swarm)
 
     assert not any(" Namespace " in line for line in lines)
     assert any("create StatefulSet lent/" in line for line in lines)
@@ -207,5 +208,5 @@ def test_a_server_is_asked_until_it_is_ready(monkeypatch: pytest.MonkeyPatch) ->
             self.getresponse = lambda: SimpleNamespace(status=answers.pop(0))
 
     monkeypatch.setattr(http.client, "HTTPConnection", Connection)
-    demo._wait_until_ready(1, cast("subprocess.Popen[bytes]", SimpleNamespace(poll=lambda: None)))
+    worlds._wait_until_ready(1, cast("subprocess.Popen[bytes]", SimpleNamespace(poll=lambda: None)))
     assert answers == []

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +12,16 @@ from devcluster.apiserver import WatchEvent, Write
 from devcluster.errors import ApiError
 from devcluster.workloads.namespaces import CONTENTS
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
-from userswarm.demo.cluster import Cluster, composite_controller
-from userswarm.errors import UserSwarmError
+from userswarm.demo.cluster import Cluster
+from userswarm.demo.world import DemoError, World, world
 from userswarm.parts.dedicated.isolation import SHARED_NAMESPACE
 from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.manifests import manifest_path
-from userswarm.spec.settings import PREFIX, Settings
+from userswarm.spec.settings import Settings
 from userswarm.spec.swarm import DEDICATED, OPERATOR
-from userswarm.wire.k8s import JOB, NAMESPACE, POD, Manifest
+from userswarm.wire.k8s import NAMESPACE, POD, Manifest
 
 ACTOR = "metacontroller"
-START_SECONDS = 20
 PATIENCE = 600
 """Simulated seconds that a step may take."""
 
@@ -40,10 +33,6 @@ RESYNCS = 100
 Show = Callable[[str], object]
 
 
-class DemoError(UserSwarmError):
-    """A promise did not hold; the message says which."""
-
-
 def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
     """Tell the whole story of the UserSwarm in `file`, or of the minimal sample; return whether all of it held.
 
@@ -53,9 +42,9 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
     swarm = read_user_swarms(source.read_text(encoding="utf-8"), source.name)[0]
     check_user_swarm(swarm, Settings())
     begun = time.monotonic()
-    with webhook() as url:
-        show(f"webhook: userswarm serve, under gunicorn, at {url}")
-        story = Story(swarm, url, show)
+    with world(dedicated=is_dedicated(swarm)) as made:
+        show(f"webhook: userswarm serve, under gunicorn, at {made.url}")
+        story = Story(swarm, made, show)
         try:
             story.tell()
         except (DemoError, ApiError) as error:
@@ -63,21 +52,21 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
             return False
         story.print_table(time.monotonic() - begun)
         if keep:
-            _wait_for_interrupt(lambda: show(f"\nkept: {url} answers /sync, /finalize and /customize; Ctrl-C ends it"))
+            _wait_for_interrupt(lambda: show(f"\nkept: {made.url} answers /sync and /finalize; Ctrl-C ends it"))
     return True
 
 
 class Story:
     """One UserSwarm on one embedded cluster, from creation to deletion."""
 
-    def __init__(self, swarm: Manifest, url: str, show: Show) -> None:
+    def __init__(self, swarm: Manifest, made: World, show: Show) -> None:
         self._show = show
         self._swarm = swarm
         self._name = swarm["metadata"]["name"]
         self._retained = swarm["spec"].get("storage", {}).get("retainPolicy") == "Retain"
-        hooks = {name: f"{url}/{name}" for name in ("sync", "finalize", "customize")}
-        self._cluster = Cluster(hooks=hooks, controller=composite_controller(dedicated=_is_dedicated(swarm)))
+        self._cluster = made.cluster
         self._api = self._cluster.api
+        self._reads = made.rest.requests
         self._shown = 0
         self._phase = ""
         self._settled_writes = 0
@@ -98,7 +87,7 @@ class Story:
         self._pass("not verified", lambda status: status.get("verified") is False)
         self._until("verified anew", lambda status: status.get("verified") is True)
         self._promise(self._pod_uid() != pod, "the Pod runs with the new configuration")
-        self._promise(self._status()["verifiedChecksum"] != checksum, "the smoke test passed for the new checksum")
+        self._promise(self._status()["verifiedChecksum"] != checksum, "the new configuration has answered")
         self._promise_quiet()
 
         self._title("3. suspend it: no Pod, everything else stays")
@@ -107,13 +96,13 @@ class Story:
         self._promise(self._pod_uid() is None, "the Pod is gone")
         self._promise_quiet()
 
-        self._title("4. resume it: the same checksum needs no new smoke test")
-        jobs = self._count_jobs()
+        self._title("4. resume it: the new Pod is asked too, before anybody is sent to it")
+        asked = len(self._cluster.traffic.requests)
         self._cluster.edit(self._name, {"spec": {"suspend": False}})
         self._until("verified", lambda status: status.get("verified") is True)
-        self._promise(self._count_jobs() == jobs, "no new smoke test ran")
+        self._promise(len(self._cluster.traffic.requests) == asked + 1, "one request was enough")
 
-        self._title("5. delete it: stage by stage" + (", the volume stays" if self._retained else ""))
+        self._title("5. delete it" + (", the volume stays" if self._retained else ""))
         self._cluster.delete(self._name)
         self._until_gone()
         left = sorted(_keys(self._cluster) - self._before)
@@ -132,6 +121,8 @@ class Story:
             ("API writes by Metacontroller", str(len(writes))),
             ("  of them refused", str(sum(write.code != "ok" for write in writes))),
             (f"API writes in {3 * RESYNCS} resyncs while settled", str(self._settled_writes)),
+            ("requests to the swarm's Service", str(len(self._cluster.traffic.requests))),
+            ("API reads by the webhook", str(len(self._reads))),
             ("bytes to the hooks, and back", f"{controller.request_bytes:,} and {controller.response_bytes:,}"),
             ("simulated time", f"{self._cluster.clock.elapsed:.0f} s"),
             ("real time", f"{seconds:.1f} s"),
@@ -146,7 +137,7 @@ class Story:
         Into a namespace that is made with the swarm, the Secrets come as soon as it is there.
         """
         placement = self._swarm["spec"].get("placement", {})
-        if _is_dedicated(self._swarm) and placement.get("namespaceMode") != OPERATOR:
+        if is_dedicated(self._swarm) and placement.get("namespaceMode") != OPERATOR:
             self._api.subscribe(self._on_namespace)
             return
         namespace = placement.get("runtimeNamespace", SHARED_NAMESPACE)
@@ -249,11 +240,9 @@ class Story:
         pod = self._api.peek("v1", POD.kind, status["runtimeNamespace"], f"{status['serviceName']}-0")
         return pod["metadata"]["uid"] if pod is not None else None
 
-    def _count_jobs(self) -> int:
-        return sum(write.kind == JOB.kind and write.verb == "create" for write in self._api.writes)
 
-
-def _is_dedicated(swarm: Manifest) -> bool:
+def is_dedicated(swarm: Manifest) -> bool:
+    """Tell whether a swarm has a namespace of its own."""
     return bool(swarm["spec"].get("placement", {}).get("isolation") == DEDICATED)
 
 
@@ -265,40 +254,6 @@ def _keys(cluster: Cluster) -> set[tuple[str, str]]:
         if kind.kind not in ("Event",)
         for each in cluster.api.scan(kind.api_version, kind.kind)
     }
-
-
-@contextmanager
-def webhook() -> Iterator[str]:
-    """Run `userswarm serve` on a free loopback port, and yield its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    command = [sys.executable, "-m", "userswarm.cli", "serve", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
-    with subprocess.Popen(command, env=environment) as server:
-        try:
-            _wait_until_ready(port, server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
-
-
-def _wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise DemoError(f"userswarm serve ended with exit code {server.returncode}")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    raise DemoError(f"userswarm serve is not ready after {START_SECONDS} s")
 
 
 def _wait_for_interrupt(announce: Callable[[], object]) -> None:
