@@ -72,6 +72,6 @@ EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # For engines without probes of their own; Kubernetes ignores it. Without TLS only.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=5)"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=5)"]
 ENTRYPOINT ["userswarm"]
 CMD ["serve"]

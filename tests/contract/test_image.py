@@ -15,16 +15,13 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from userswarm.children.smoke_test import build_smoke_test
-from userswarm.runtime.probe import parse_expectation
 
 from contract.rendered import ROOT, pod_specs, rendered
-from scenes import SETTINGS, Scene
+from scenes import SETTINGS, created
 from userswarm.cli import cli
 from userswarm.server.app import create_app
-from userswarm.spec.identity import identify
-from userswarm.spec.parent import parse_parent
 from userswarm.spec.settings import Settings
+from userswarm.wire.k8s import STATEFUL_SET
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -220,24 +217,13 @@ def commands_run_in_pods() -> dict[str, list[str]]:
     found = {}
     for name, _, spec in pod_specs([*rendered("webhook"), *rendered("reaper")]):
         found[name] = spec["containers"][0]["args"]
-    scene = Scene()
-    runtime = next(child for child in scene.sync()["children"] if child["kind"] == "StatefulSet")
-    swarm = parse_parent(scene.parent, SETTINGS)
-    smoke_test = build_smoke_test(swarm, identify(swarm), SETTINGS)
-    for pod, which in ((runtime, "initContainers"), (smoke_test, "containers")):
-        for container in pod["spec"]["template"]["spec"][which]:
-            assert container["image"] == SETTINGS.helper_image
-            words = [*container["command"], *container["args"]]
-            assert words[0] == "userswarm"
-            found[container["name"]] = words[1:]
+    for container in created().child(STATEFUL_SET)["spec"]["template"]["spec"]["initContainers"]:
+        assert container["image"] == SETTINGS.helper_image
+        words = [*container["command"], *container["args"]]
+        assert words[0] == "userswarm"
+        found[container["name"]] = words[1:]
     found["Dockerfile"] = json.loads(said("CMD")[0])
-    found["HEALTHCHECK"] = healthcheck()[1:]
     return found
-
-
-def healthcheck() -> list[str]:
-    command: list[str] = json.loads(said("HEALTHCHECK")[0].partition(" CMD ")[2])
-    return command
 
 
 def test_the_entry_point_exists_and_knows_every_command_that_is_run() -> None:
@@ -246,22 +232,21 @@ def test_the_entry_point_exists_and_knows_every_command_that_is_run() -> None:
     assert said("ENV")
     assert "PATH=/opt/userswarm/bin:$PATH" in " ".join(said("ENV"))
     commands = commands_run_in_pods()
-    assert {words[0] for words in commands.values()} == {"serve", "reap", "bootstrap", "probe"}
+    assert {words[0] for words in commands.values()} == {"serve", "reap", "bootstrap"}
     for name, words in commands.items():
         done = CliRunner().invoke(cli, [words[0], "--help"])
         assert done.exit_code == 0, f"{name}: {done.output}"
 
 
-def test_the_health_check_expects_what_the_server_answers() -> None:
-    words = healthcheck()
-    assert words[:2] == ["userswarm", "probe"]
-    answer = create_app(Settings(), hooks={}).test_client().get(re.sub(r"^https?://[^/]+", "", words[2]))
-    assert answer.status_code == 200
-    expectation = parse_expectation(words[words.index("--expect-json") + 1])
-    assert expectation.problem(answer.get_json()) is None
+def test_the_health_check_asks_the_port_that_is_served_for_a_path_that_answers() -> None:
+    command = json.loads(said("HEALTHCHECK")[0].partition(" CMD ")[2])
+    assert command[:2] == ["python", "-c"]
+    url = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", command[2])
     bind = re.search(r"USERSWARM_BIND=\S+:(\d+)", " ".join(said("ENV")))
+    assert url
     assert bind
-    assert f":{bind[1]}/" in words[2]
+    assert url[1] == bind[1]
+    assert create_app(Settings(), hooks={}).test_client().get(url[2]).status_code == 200
 
 
 # --- the workflows -----------------------------------------------------------------------------------------------
