@@ -45,8 +45,11 @@ def roles(objects: list[Object]) -> list[Object]:
 
 
 def child_kinds(objects: list[Object] | None = None) -> set[tuple[str, str]]:
-    (controller,) = of_kind(objects or rendered("controller"), "CompositeController")
-    return {(group_of(rule["apiVersion"]), rule["resource"]) for rule in controller["spec"]["childResources"]}
+    return {
+        (group_of(rule["apiVersion"]), rule["resource"])
+        for controller in of_kind(objects or rendered("controller"), "CompositeController")
+        for rule in controller["spec"]["childResources"]
+    }
 
 
 def test_metacontroller_may_write_our_children_and_only_where_runtimes_are() -> None:
