@@ -7,17 +7,16 @@ from collections import Counter
 from time import perf_counter
 
 import orjson
-from userswarm.customize import customize
 
 from benchmarks.report import Report, Value
 from benchmarks.samples import SETTINGS, user_swarm
-from devcluster.clock import Clock
 from devcluster.hooks import HookResponse
 from userswarm.demo.cluster import Cluster
 from userswarm.finalize import finalize
+from userswarm.gathering import answer
 from userswarm.sync import sync
 
-_HOOKS = {"sync": sync, "finalize": finalize, "customize": customize}
+_HOOKS = {"sync": sync, "finalize": finalize}
 _ACTOR = "metacontroller"
 
 
@@ -25,19 +24,19 @@ class TimedHooks:
     """The hooks in process, and how long their JSON and they themselves take."""
 
     def __init__(self) -> None:
-        self.clock: Clock | None = None
+        self.cluster: Cluster | None = None
         self.seconds: dict[str, float] = {}
 
     def __call__(self, name: str, body: bytes) -> HookResponse:
         """Answer as the server would."""
-        assert self.clock is not None
-        hook, now = _HOOKS[name], self.clock.now()
+        assert self.cluster is not None
+        hook, now = _HOOKS[name], self.cluster.clock.now()
         began = perf_counter()
         request = orjson.loads(body)
         decoded = perf_counter()
-        answer = hook(request, SETTINGS, now)
+        response = answer(hook, request, SETTINGS, now, self.cluster.gatherer)
         answered = perf_counter()
-        encoded = orjson.dumps(answer)
+        encoded = orjson.dumps(response)
         self._spend("JSON", (decoded - began) + (perf_counter() - answered))
         self._spend("hooks", answered - decoded)
         return HookResponse(200, encoded, {"content-type": "application/json"})
@@ -61,7 +60,7 @@ def run(report: Report, counts: tuple[int, ...]) -> None:
 def _measure(swarms: int) -> list[dict[str, Value]]:
     hooks = TimedHooks()
     cluster = Cluster(SETTINGS, hooks)
-    hooks.clock = cluster.clock
+    hooks.cluster = cluster
     names = [f"workspace-{number:08x}-52c7-4a39-b0e8-6a7f9c3d2e15" for number in range(swarms)]
 
     def step(title: str) -> dict[str, Value]:
@@ -83,7 +82,6 @@ def _measure(swarms: int) -> list[dict[str, Value]]:
         return {
             "": title,
             "syncs": made["sync"] / swarms,
-            "customizes": made["customize"] / swarms,
             "status writes": verbs["status"] / swarms,
             "other writes": verbs["other"] / swarms,
             "hooks s": hooks.seconds["hooks"],

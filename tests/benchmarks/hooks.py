@@ -7,17 +7,18 @@ from itertools import count
 from typing import Any
 
 import orjson
-from userswarm.verify import verify_claim, verify_services, verify_workload
 
 from benchmarks.measure import Cost, measure
 from benchmarks.report import Report
 from benchmarks.samples import SETTINGS, SIZES, STATES, Json, Sample, record
 from userswarm.compose.desired import compute_desired
+from userswarm.compose.needs import compute_needs
 from userswarm.compose.plan import compute_plan
 from userswarm.compose.status import compute_status
 from userswarm.finalize import finalize
-from userswarm.spec.parent import parse_parent
+from userswarm.parts.shape import Sight
 from userswarm.sync import sync
+from userswarm.wire.conditions import read_conditions
 from userswarm.wire.envelope import parse_hook_request
 from userswarm.wire.observe import observe
 
@@ -55,14 +56,10 @@ def _parts(sample: Sample, seconds: float) -> dict[str, Cost]:
     call = parse_hook_request(request)
     observation = observe(call)
     plan = compute_plan(call.parent, SETTINGS)
-    identity = plan.identity
-    desired = compute_desired(plan, call.parent, observation, call.managed, sample.now)
+    before = call.parent["status"]
+    sight = Sight(observation, before, read_conditions(before), sample.now, call.http)
+    desired = compute_desired(plan, sight, call.managed)
     answer = sync(request, SETTINGS, sample.now)
-
-    def verify(_: None) -> None:
-        verify_claim(identity, plan.swarm.storage_size, observation)
-        verify_workload(identity, plan.checksum, observation)
-        verify_services(identity, observation)
 
     parts: dict[str, Callable[[Any], Any]] = {
         "decode": lambda _: orjson.loads(sample.body),
@@ -70,13 +67,10 @@ def _parts(sample: Sample, seconds: float) -> dict[str, Cost]:
         "observe": lambda _: observe(call),
         "plan, remembered": lambda _: compute_plan(call.parent, SETTINGS),
         "standing children": lambda _: plan.children(),
-        "verify": verify,
-        "desired (with both above)": lambda _: compute_desired(
-            plan, call.parent, observation, call.managed, sample.now
-        ),
-        "status": lambda _: compute_status(call.parent, plan, desired.findings, observation, sample.now),
+        "desired (with the children)": lambda _: compute_desired(plan, sight, call.managed),
+        "status": lambda _: compute_status(call.parent, plan.swarm, desired.findings, sample.now),
+        "needs": lambda _: compute_needs(plan.swarm, desired.findings),
         "encode": lambda _: orjson.dumps(answer),
-        "validate": lambda _: parse_parent(call.parent, SETTINGS),
     }
     costs = {name: measure(part, seconds=seconds) for name, part in parts.items()}
     costs["build (plan, not remembered)"] = measure(

@@ -36,7 +36,7 @@ end
 _IMPORT = """
 import sys, time
 began = time.perf_counter()
-import userswarm.server.launch, userswarm.sync, userswarm.finalize, userswarm.customize
+import userswarm.server.launch, userswarm.sync, userswarm.finalize
 print(time.perf_counter() - began, "kubernetes" in sys.modules)
 """
 
