@@ -13,7 +13,6 @@ import scenes
 from scenes import Json
 from userswarm.compose.plan import compute_plan
 from userswarm.spec.settings import Settings
-from userswarm.wire.k8s import CLAIM
 
 FULL: Json = {
     "placement": {
@@ -239,18 +238,3 @@ def test_settings_say_whom_the_pods_run_as() -> None:
 
 def test_a_new_webhook_with_the_same_settings_changes_no_byte() -> None:
     assert json.dumps(built(**FULL)) == json.dumps(built(**FULL))
-
-
-@pytest.mark.parametrize("phase", ["Pending", "Lost", None])
-def test_a_claim_that_is_not_bound_is_not_asked_to_grow_yet(phase: str | None) -> None:
-    scene = scenes.created()
-    claim = scene.child(CLAIM)
-    claim["status"] = {"phase": phase} if phase else {}
-    scene.parent["spec"]["storage"] = {"size": "5Gi"}
-
-    [asked] = scenes.children_of(scene.sync(), CLAIM)
-    claim["status"] = {"phase": "Bound", "capacity": {"storage": "2Gi"}}
-    [asked_later] = scenes.children_of(scene.sync(), CLAIM)
-
-    assert asked["spec"]["resources"]["requests"]["storage"] == "2Gi"
-    assert asked_later["spec"]["resources"]["requests"]["storage"] == "5Gi"
