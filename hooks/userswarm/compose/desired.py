@@ -55,9 +55,10 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     children: list[Manifest] = []
     findings: list[Finding] = []
     removed: dict[_Key, str] = {}
-    closed = False
+    closed = 0
     for (part, config), built in zip(plan.parts, plan.built(), strict=True):
-        fitted = [] if closed else part.fit(config, swarm, sight, built)
+        held = closed and (not part.gate or part.gate > closed)
+        fitted = [] if held else part.fit(config, swarm, sight, built)
         obstacles = _find_obstacles(fitted, observation)
         removed |= obstacles
         children += [each for each in fitted if _group(each) in managed and _key(each) not in obstacles]
@@ -70,7 +71,7 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
         missing = [each for each in fitted if _find(each, observation) is None]
         findings.append(Finding(part, config, verdict, sight, missing))
         if verdict is not None and not verdict.ok:
-            closed = closed or part.gate
+            closed = closed or part.gate  # the first is the lowest
             if part.decides and sight.blocked is None:
                 sight = replace(sight, blocked=verdict)
     answered = removed.keys() | map(_key, children)

@@ -157,12 +157,12 @@ def _judge_whole(findings: Sequence[Finding], blocking: Finding | None, *, delet
 
 
 def _by_condition(findings: Sequence[Finding]) -> dict[str, Verdict]:
-    """Return the verdict of each condition: the first that is not well, else the last that anybody gave."""
+    """Return the verdict of each condition: the first trouble, the first that is not well, else the last of all."""
     verdicts: dict[str, Verdict] = {"SpecValid": _SPEC_VALID}
     for finding in findings:
-        known = verdicts.get(finding.part.condition)
-        if finding.verdict is not None and (known is None or known.ok):
-            verdicts[finding.part.condition] = finding.verdict
+        known, verdict = verdicts.get(finding.part.condition), finding.verdict
+        if verdict is not None and (known is None or known.ok or (verdict.trouble and not known.trouble)):
+            verdicts[finding.part.condition] = verdict
     return verdicts
 
 

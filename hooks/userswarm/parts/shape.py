@@ -127,7 +127,7 @@ class Part:
     report: its fields of the status; None for a field that goes. `reports` names them.
     misfits: what is wrong with all that a swarm consists of, its part's own and every other's children.
     decides: whether a swarm that it blocks is not verified.
-    gate: whether nothing of the parts behind it may come about while it blocks.
+    gate: 0 for none; while a gate blocks, nothing that is of no gate or of a higher one comes about.
     stage: when its children go in teardown: 0 at once, 1 only when no Pod of the swarm's is left.
     """
 
@@ -144,7 +144,7 @@ class Part:
     reports: tuple[str, ...] = ()
     misfits: Callable[[Any, Sequence[Manifest]], Iterator[Problem]] = _finds_nothing
     decides: bool = True
-    gate: bool = False
+    gate: int = 0
     stage: int = 0
 
 

@@ -167,6 +167,6 @@ PART = Part(
     fit=fit,
     judge=judge,
     needs=needs,
-    gate=True,
+    gate=1,
     stage=1,
 )

@@ -46,6 +46,6 @@ def wall(
         build=build,
         judge=judge,
         misfits=misfits,
-        gate=True,
+        gate=2,
         stage=1,
     )
