@@ -46,7 +46,7 @@ _ON_THE_WAY = ("Pending", "Progressing", "Verifying")
 
 _ORDER = ("SpecValid", "NamespaceReady", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
 
-_CARRIED = ("verifiedGeneration", *(field for part in PARTS for field in part.reports))
+_CARRIED = {"verifiedGeneration": int} | {name: kind for part in PARTS for name, kind in part.reports.items()}
 
 _SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
 
@@ -268,4 +268,4 @@ def _old_status(parent: Observed) -> Mapping[str, Any]:
 
 def _carried(old: Mapping[str, Any]) -> Status:
     """Return what an earlier answer recorded and no later one may lose."""
-    return {field: copy.deepcopy(old[field]) for field in _CARRIED if isinstance(old.get(field), str | int | dict)}
+    return {name: copy.deepcopy(old[name]) for name, kind in _CARRIED.items() if type(old.get(name)) is kind}

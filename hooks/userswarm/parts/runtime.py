@@ -303,5 +303,5 @@ PART = Part(
     judge=judge,
     needs=needs,
     report=report,
-    reports=("image", "readyReplicas"),
+    reports={"image": str, "readyReplicas": int},
 )

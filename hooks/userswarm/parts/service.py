@@ -86,5 +86,5 @@ PART = Part(
     build=build,
     judge=judge,
     report=report,
-    reports=("runtimeNamespace", "serviceName", "endpoint"),
+    reports={"runtimeNamespace": str, "serviceName": str, "endpoint": str},
 )

@@ -6,7 +6,7 @@ Whoever knows one part knows all. Composition knows the shape and the order of P
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -124,7 +124,7 @@ class Part:
     fit: which of them, and how, may be returned now, given what is observed.
     judge: whether it is as it has to be; None where it has nothing to say.
     needs: what it would have to see besides; a settled swarm needs nothing.
-    report: its fields of the status; None for a field that goes. `reports` names them.
+    report: its fields of the status; None for a field that goes. `reports` names them, each with its type.
     misfits: what is wrong with all that a swarm consists of, its part's own and every other's children.
     decides: whether a swarm that it blocks is not verified.
     gate: 0 for none; while a gate blocks, nothing that is of no gate or of a higher one comes about.
@@ -141,7 +141,7 @@ class Part:
     judge: Callable[[Any, Swarm, Sight], Verdict | None] = _never_blocks
     needs: Callable[[Any, Swarm, Sight], Needs] = _needs_nothing
     report: Callable[[Any, Swarm, Sight], Mapping[str, Any]] = _reports_nothing
-    reports: tuple[str, ...] = ()
+    reports: Mapping[str, type] = field(default_factory=dict)
     misfits: Callable[[Any, Sequence[Manifest]], Iterator[Problem]] = _finds_nothing
     decides: bool = True
     gate: int = 0

@@ -258,5 +258,5 @@ PART = Part(
     judge=judge,
     needs=needs,
     report=report,
-    reports=("claimName",),
+    reports={"claimName": str},
 )

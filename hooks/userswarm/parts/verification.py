@@ -193,5 +193,5 @@ PART = Part(
     judge=judge,
     needs=needs,
     report=report,
-    reports=("verifiedChecksum", "verifiedAt", "attempts"),
+    reports={"verifiedChecksum": str, "verifiedAt": str, "attempts": dict},
 )
