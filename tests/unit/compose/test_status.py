@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 import scenes
-from scenes import NOW, Json, Scene, condition
-from userswarm.compose.status import CONDITION_TYPES, MAX_MESSAGE, compute_invalid_status
+from scenes import HEALTHY, NOW, Json, Scene, condition
+from userswarm.compose.status import CONDITION_TYPES, compute_invalid_status
 from userswarm.errors import InvalidParentError, Problem
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.sync import sync
-from userswarm.wire.k8s import CLAIM, CONFIG_MAP, JOB, POD, SERVICE, STATEFUL_SET, written_time
+from userswarm.wire.conditions import MAX_MESSAGE
+from userswarm.wire.k8s import CLAIM, SERVICE, STATEFUL_SET, written_time
 
 LATER = timedelta(seconds=300)
 
@@ -26,6 +27,12 @@ def edit(scene: Scene, **spec: Any) -> None:
 
 def unready(scene: Scene) -> Scene:
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 0
+    return scene
+
+
+def told(scene: Scene) -> Scene:
+    """Let so much time go by that what is merely on its way is told again."""
+    scene.now += timedelta(seconds=31)
     return scene
 
 
@@ -42,32 +49,32 @@ def suspended(*, stopped: bool) -> Scene:
     stateful_set["spec"]["replicas"] = 0
     if stopped:
         stateful_set["status"] = {"observedGeneration": 1, "replicas": 0}
-        scene.related[POD.group].clear()
     return scene
 
 
 def failed_test() -> Scene:
-    scene = scenes.under_test(scenes.user_swarm(verification={"maxAttempts": 1}))
-    scenes.fail_smoke_test(scene)
+    scene = scenes.ready(scenes.user_swarm(verification={"maxAttempts": 1}))
+    scene.http = {"status": 500, "body": ""}
+    scenes.step(scene)
+    scene.http = None
     return scene
 
 
 def overdue(scene: Scene) -> Scene:
-    scenes.step(scene)
+    scenes.step(told(scene))
     scene.now += LATER
     return scene
 
 
 PHASES: dict[str, tuple[Scene, str, str]] = {
-    "nothing there": (Scene(), "Pending", "Storage"),
-    "created": (scenes.created(), "Progressing", "Storage"),
-    "claim bound": (unready(scenes.ready()), "Progressing", "Workload"),
-    "ready, not tested": (scenes.ready(), "Verifying", "SmokeTest"),
-    "under test": (scenes.under_test(), "Verifying", "SmokeTest"),
+    "nothing there": (Scene(), "Pending", "StorageReady"),
+    "created": (told(scenes.created()), "Progressing", "StorageReady"),
+    "claim bound": (told(unready(scenes.ready())), "Progressing", "WorkloadReady"),
+    "ready, not asked": (told(scenes.ready()), "Verifying", "Verified"),
     "verified": (scenes.verified(), "Ready", ""),
-    "a blip": (unready(scenes.verified()), "Progressing", "Workload"),
-    "test failed for good": (failed_test(), "Failed", "SmokeTest"),
-    "overdue": (overdue(unready(scenes.ready())), "Failed", "Workload"),
+    "a blip": (unready(scenes.verified()), "Progressing", "WorkloadReady"),
+    "failed for good": (failed_test(), "Failed", ""),
+    "overdue": (overdue(unready(scenes.ready())), "Failed", "WorkloadReady"),
     "stopping": (suspended(stopped=False), "Progressing", ""),
     "stopped": (suspended(stopped=True), "Suspended", ""),
     "invalid": (invalid(), "Invalid", ""),
@@ -122,14 +129,12 @@ def test_an_answer_that_was_written_is_given_again_without_a_change_of_status(st
     assert answer(scene)["status"] == first["status"]
 
 
-@pytest.mark.parametrize(
-    ("state", "since"),
-    [("created", "2026-11-20T12:00:00Z"), ("verified", "2026-11-20T12:00:00Z")],
-)
-def test_the_time_of_a_transition_is_carried_over_while_the_status_stays(state: str, since: str) -> None:
+@pytest.mark.parametrize("state", ["created", "verified"])
+def test_the_time_of_a_transition_is_carried_over_while_the_status_stays(state: str) -> None:
     scene = copy.deepcopy(PHASES[state][0])
+    before = [each["lastTransitionTime"] for each in scenes.step(scene)["status"]["conditions"]]
     scene.now += timedelta(days=1)
-    assert {each["lastTransitionTime"] for each in scene.sync()["status"]["conditions"]} == {since}
+    assert [each["lastTransitionTime"] for each in scene.sync()["status"]["conditions"]] == before
 
 
 def test_only_the_conditions_that_changed_get_a_new_time() -> None:
@@ -152,7 +157,7 @@ def test_the_status_says_where_the_swarm_is() -> None:
         "observedGeneration": 1,
         "verifiedGeneration": 1,
         "verifiedChecksum": status["verifiedChecksum"],
-        "verifiedAt": "2026-11-20T11:59:30Z",
+        "verifiedAt": "2026-11-20T12:00:00Z",
         "runtimeNamespace": "userswarms",
         "serviceName": "swarm-workspace-a",
         "endpoint": "http://swarm-workspace-a.userswarms.svc:42617",
@@ -166,13 +171,14 @@ def test_the_status_says_where_the_swarm_is() -> None:
 
 
 def stuck_at(stage: str) -> Scene:
-    scene = scenes.ready()
+    """Return a swarm of which it was told that it waits there."""
+    scene = told(scenes.ready())
     match stage:
-        case "Storage":
+        case "StorageReady":
             scene.child(CLAIM)["status"]["phase"] = "Pending"
-        case "Workload":
+        case "WorkloadReady":
             unready(scene)
-        case _:
+        case "ServiceReady":
             scene.drop(SERVICE, "swarm-workspace-a")
     return scene
 
@@ -180,20 +186,22 @@ def stuck_at(stage: str) -> Scene:
 @pytest.mark.parametrize(
     ("stage", "named"),
     [
-        ("Storage", "PersistentVolumeClaim userswarms/swarm-workspace-a-data is Pending"),
-        ("Workload", "StatefulSet userswarms/swarm-workspace-a: its one Pod is not ready yet"),
-        ("Service", "Service userswarms/swarm-workspace-a is asked for and not there yet"),
+        ("StorageReady", "PersistentVolumeClaim userswarms/swarm-workspace-a-data is Pending"),
+        ("WorkloadReady", "StatefulSet userswarms/swarm-workspace-a: its one Pod is not ready yet"),
+        ("ServiceReady", "Service userswarms/swarm-workspace-a is asked for and not there yet"),
+        ("Verified", "attempt 1 of 5: http://swarm-workspace-a.userswarms.svc:42617/health is to be asked"),
     ],
 )
 def test_no_progress_for_the_deadline_is_failed_naming_stage_and_object(stage: str, named: str) -> None:
     scene = stuck_at(stage)
     first = scenes.step(scene)
-    assert first["resyncAfterSeconds"] == 300
     assert first["status"]["stage"] == stage
+    known = [each["type"] for each in first["status"]["conditions"]]
+    since = max(each["lastTransitionTime"] for each in first["status"]["conditions"][: known.index(stage) + 1])
 
-    scene.now += timedelta(seconds=299)
+    scene.now = datetime.fromisoformat(since) + timedelta(seconds=299)
     waiting = scene.sync()
-    assert waiting["status"]["phase"] == "Progressing"
+    assert waiting["status"]["phase"] != "Failed"
     assert waiting["resyncAfterSeconds"] == 1
     assert waiting["status"] == first["status"]
 
@@ -203,9 +211,26 @@ def test_no_progress_for_the_deadline_is_failed_naming_stage_and_object(stage: s
     message = condition(failed, "Ready")["message"]
     assert message.startswith(f"no progress for 300 s at stage {stage}: ")
     assert named in message
-    # Nothing that is watched tells when the name of a missing child is free; all else wakes the hook by itself.
-    assert failed.get("resyncAfterSeconds") == (60 if stage == "Service" else None)
     assert scene.sync()["status"] == failed["status"]
+
+
+def test_a_stage_that_lasts_is_looked_at_more_and_more_rarely() -> None:
+    scene = stuck_at("WorkloadReady")
+    waits = []
+    for _ in range(9):
+        waits.append(scenes.step(scene)["resyncAfterSeconds"])
+        scene.now += timedelta(seconds=waits[-1])
+    # Twice as long each time, once at the deadline, and every five minutes at the last.
+    assert waits == [15, 15, 30, 60, 120, 60, 180, 300, 300]
+
+
+def test_a_call_that_comes_between_asks_for_no_earlier_look() -> None:
+    scene = stuck_at("WorkloadReady")
+    scenes.step(scene)
+    for waited, left in ((1, 14), (14.5, 1), (15, 15), (29, 1), (30, 30), (299, 1), (300, 180)):
+        later = copy.deepcopy(scene)
+        later.now += timedelta(seconds=waited)
+        assert later.sync()["resyncAfterSeconds"] == left
 
 
 def test_a_failed_swarm_recovers_without_help() -> None:
@@ -214,24 +239,27 @@ def test_a_failed_swarm_recovers_without_help() -> None:
 
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 1
     assert scenes.step(scene)["status"]["phase"] == "Verifying"
-    scenes.pass_smoke_test(scene)
+    scene.http = HEALTHY
     assert scenes.step(scene)["status"]["phase"] == "Ready"
 
 
 def test_each_stage_has_its_whole_time() -> None:
-    scene = stuck_at("Storage")
+    scene = stuck_at("StorageReady")
     scenes.step(scene)
-    scene.now += timedelta(seconds=290)
+    scene.now += timedelta(seconds=260)
     scene.child(CLAIM)["status"]["phase"] = "Bound"
     unready(scene)
     response = scenes.step(scene)
-    assert response["status"]["stage"] == "Workload"
-    assert response["resyncAfterSeconds"] == 300
+    assert response["status"]["stage"] == "WorkloadReady"
+    scene.now += timedelta(seconds=299)
+    assert scene.sync()["status"]["phase"] == "Progressing"
+    scene.now += timedelta(seconds=1)
+    assert scene.sync()["status"]["phase"] == "Failed"
 
 
 @pytest.mark.parametrize("phase", ["Progressing", "Failed"])
 def test_a_newer_spec_gives_the_stage_its_whole_time_again(phase: str) -> None:
-    scene = unready(scenes.ready())
+    scene = stuck_at("WorkloadReady")
     scenes.step(scene)
     scene.now += timedelta(seconds=200 if phase == "Progressing" else 400)
     assert scenes.step(scene)["status"]["phase"] == phase
@@ -239,115 +267,38 @@ def test_a_newer_spec_gives_the_stage_its_whole_time_again(phase: str) -> None:
     edit(scene, runtime={"image": "other:1"})
     renewed = scenes.step(scene)
     assert renewed["status"]["phase"] == "Progressing"
+    assert renewed["status"]["observedGeneration"] == 2
     assert renewed["status"]["stageSince"] == written_time(scene.now)
-    assert renewed["resyncAfterSeconds"] == 300
 
-    scene.now += timedelta(seconds=100)
+    scene.now += timedelta(seconds=299)
     again = scenes.step(scene)
+    assert again["status"]["phase"] == "Progressing"
     assert again["status"]["stageSince"] == renewed["status"]["stageSince"]
-    assert again["resyncAfterSeconds"] == 200
-    scene.now += timedelta(seconds=200)
+    scene.now += timedelta(seconds=1)
     assert scenes.step(scene)["status"]["phase"] == "Failed"
 
 
 def test_what_a_newer_spec_gave_is_forgotten_when_the_stage_is_reached() -> None:
-    scene = unready(scenes.ready())
+    scene = stuck_at("WorkloadReady")
     scenes.step(scene)
     scene.now += timedelta(seconds=10)
     edit(scene, storage={"size": "2Gi"})
     assert "stageSince" in scenes.step(scene)["status"]
 
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 1
-    scene.now += timedelta(seconds=10)
     scene.drop(SERVICE, "swarm-workspace-a")
-    response = scenes.step(scene)
-    assert response["status"]["stage"] == "Service"
+    response = scenes.step(told(scene))
+    assert response["status"]["stage"] == "ServiceReady"
     assert "stageSince" not in response["status"]
 
 
 @pytest.mark.parametrize("since", ["yesterday", 7, None, {"a": 1}])
 def test_a_restart_that_cannot_be_read_counts_as_none(since: object) -> None:
-    scene = unready(scenes.ready())
+    scene = stuck_at("WorkloadReady")
     first = scenes.step(scene)
     scene.parent["status"]["stageSince"] = since
+    scene.now += timedelta(seconds=31)
     assert scene.sync()["status"] == first["status"]
-
-
-def test_the_smoke_tests_own_attempts_are_its_deadline_once_its_job_runs() -> None:
-    scene = scenes.under_test()
-    first = scene.sync()
-    assert "resyncAfterSeconds" not in first
-    scene.now += timedelta(days=1)
-    assert scene.sync()["status"] == first["status"]
-
-
-def test_a_smoke_tests_job_that_appears_writes_no_status() -> None:
-    scene = scenes.ready()
-    asked = scenes.step(scene)
-    scene.now += timedelta(seconds=3)
-    assert scenes.children_of(asked, JOB)
-    assert scene.sync()["status"] == asked["status"]
-
-
-def test_a_job_that_was_there_when_its_time_was_not_known_gets_none_until_it_is_asked_for() -> None:
-    scene = scenes.under_test()
-    del scene.parent["status"]
-    response = scenes.step(scene)
-    assert "stageSince" not in response["status"]
-    scene.drop(JOB)
-    assert scene.sync()["status"]["stageSince"] == written_time(scene.now)
-
-
-def test_a_smoke_test_that_cannot_be_made_is_overdue_like_any_other_child() -> None:
-    scene = scenes.ready()
-    first = scene.sync()
-    (job,) = scenes.children_of(first, JOB)
-    assert first["resyncAfterSeconds"] == 300
-    scene.adopt_status(first)  # the status is written, the Job is not: no quota for it, say
-    scene.now += timedelta(seconds=299)
-    assert scene.sync()["status"] == first["status"]
-
-    scene.now += timedelta(seconds=1)
-    failed = scene.sync()
-    assert failed["status"]["phase"] == "Failed"
-    message = condition(failed, "Ready")["message"]
-    assert message.startswith("no progress for 300 s at stage SmokeTest: attempt 1 of 5: Job")
-    assert job["metadata"]["name"] in message
-    assert message.endswith("asked for, and not there")
-    assert scenes.children_of(failed, JOB) == [job]  # it is still asked for
-    assert failed["resyncAfterSeconds"] == 60
-    scene.adopt_status(failed)
-    assert scene.sync() == failed
-
-    scene.add_child(job)
-    assert scene.sync()["status"]["phase"] == "Verifying"
-
-
-@pytest.mark.parametrize("since", ["a new spec", "a lost status", "an unreadable time", "another stage"])
-def test_a_smoke_test_asked_for_anew_has_its_whole_time(since: str) -> None:
-    scene = scenes.ready()
-    scene.adopt_status(scene.sync())
-    scene.now += timedelta(seconds=200)
-    match since:
-        case "a new spec":
-            edit(scene, verification={"timeoutSeconds": 60})
-        case "a lost status":
-            del scene.parent["status"]
-        case "an unreadable time":
-            scene.parent["status"]["stageSince"] = "soon"
-        case _:
-            scene.parent["status"]["stage"] = "Service"
-    assert scene.sync()["status"]["stageSince"] == written_time(scene.now)
-
-
-def test_a_later_attempt_that_cannot_be_made_is_overdue_too() -> None:
-    scene = scenes.under_test()
-    scenes.fail_smoke_test(scene, written_time(scene.now - timedelta(hours=1)))
-    second = scene.sync()
-    assert second["status"]["phase"] == "Verifying"
-    scene.adopt_status(second)
-    scene.now += LATER
-    assert scene.sync()["status"]["phase"] == "Failed"
 
 
 def test_a_suspended_swarm_has_no_deadline() -> None:
@@ -358,72 +309,117 @@ def test_a_suspended_swarm_has_no_deadline() -> None:
     assert scene.sync()["status"]["phase"] == "Progressing"
 
 
-def test_a_suspended_swarm_that_lacks_a_child_asks_for_it_again() -> None:
-    scene = suspended(stopped=True)
-    assert "resyncAfterSeconds" not in scene.sync()
-    scene.drop(SERVICE, "swarm-workspace-a")
-    assert scene.sync()["resyncAfterSeconds"] == 60
-
-
 @pytest.mark.parametrize("seconds", [10, 86_400])
 def test_the_deadline_is_a_setting(seconds: int) -> None:
-    scene = unready(scenes.ready(settings=scenes.Settings(progress_deadline=seconds)))
-    assert scenes.step(scene)["resyncAfterSeconds"] == seconds
-    scene.now += timedelta(seconds=seconds)
+    scene = unready(scenes.verified(settings=scenes.Settings(progress_deadline=seconds)))
+    assert scenes.step(scene)["resyncAfterSeconds"] == min(seconds, 15)
+    scene.now += timedelta(seconds=seconds - 1)
+    assert scene.sync()["status"]["phase"] == "Progressing"
+    scene.now += timedelta(seconds=1)
     assert scene.sync()["status"]["phase"] == "Failed"
 
 
-# --- suspend and resume ----------------------------------------------------------------------------------------------
+# --- what is worth a write -------------------------------------------------------------------------------------------
 
 
-def test_a_suspended_swarm_keeps_everything_but_its_pod() -> None:
-    scene = suspended(stopped=True)
-    response = scene.sync()
+def coming_up() -> Scene:
+    """Return a swarm of which was only told that it is asked for; meanwhile everything but its Pod is there."""
+    scene = Scene()
+    first = scenes.step(scene)
+    scene.apply(first)
+    scene.apply(scene.sync())
+    return scene
 
-    names = {(child["kind"], child["metadata"]["name"]) for child in response["children"]}
-    assert names == {(child["kind"], child["metadata"]["name"]) for child in scenes.verified().sync()["children"]}
-    (stateful_set,) = scenes.children_of(response, STATEFUL_SET)
-    assert stateful_set["spec"]["replicas"] == 0
-    assert condition(response, "Ready")["reason"] == "Suspended"
-    assert response["status"]["verifiedChecksum"]
+
+def test_a_swarm_that_comes_up_well_is_told_about_twice() -> None:
+    writes = []
+    scene = Scene()
+    for seconds in range(12):
+        scene.now = NOW + timedelta(seconds=seconds)
+        match seconds:
+            case 7:
+                grown = scenes.ready()
+                scene.child(CLAIM).update(status=grown.child(CLAIM)["status"], spec=grown.child(CLAIM)["spec"])
+            case 9:
+                scene.child(STATEFUL_SET)["status"] = scenes.ready().child(STATEFUL_SET)["status"]
+        response = scene.ask(http=HEALTHY)
+        scene.apply(response)
+        if response["status"] != scene.parent.get("status"):
+            writes.append((seconds, response["status"]["phase"]))
+        scene.adopt_status(response)
+    assert writes == [(0, "Pending"), (9, "Ready")]
+
+
+def test_what_is_merely_on_its_way_is_told_again_after_half_a_minute() -> None:
+    scene = coming_up()
+    before = scene.parent["status"]
+    scene.now += timedelta(seconds=29)
+    assert scene.sync()["status"] == before
+    scene.now += timedelta(seconds=1)
+    after = scenes.step(scene)["status"]
+    assert (before["phase"], after["phase"]) == ("Pending", "Progressing")
+
+    # And what is told then is quiet again.
+    grown = scenes.ready()
+    scene.child(CLAIM).update(status=grown.child(CLAIM)["status"], spec=grown.child(CLAIM)["spec"])
+    scene.now += timedelta(seconds=31)
+    second = scenes.step(scene)["status"]
+    assert second["stage"] == "WorkloadReady"
+    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
+    scene.now += timedelta(seconds=29)
+    assert scene.sync()["status"] == second
+
+
+def _trouble(scene: Scene) -> None:
+    state = {"waiting": {"reason": "ErrImagePull"}}
+    scenes.pod_of(scene)["status"] = {"containerStatuses": [{"name": "runtime", "image": "a", "state": state}]}
+
+
+def _healthy(scene: Scene) -> None:
+    scene.parent, scene.children = scenes.ready().parent, scenes.ready().children
+    scene.http = HEALTHY
+
+
+def _newer_spec(scene: Scene) -> None:
+    edit(scene, storage={"size": "3Gi"})
+
+
+AT_ONCE = {
+    "trouble": (_trouble, "Progressing"),
+    "verified": (_healthy, "Ready"),
+    "a newer spec": (_newer_spec, "Progressing"),
+    "a spec that cannot be built": (lambda scene: edit(scene, storage={"size": "0"}), "Invalid"),
+    "suspended": (lambda scene: edit(scene, suspend=True), "Progressing"),
+    "deleted": (lambda scene: scene.parent["metadata"].update(deletionTimestamp="2026-11-20T12:00:00Z"), "Deleting"),
+}
+
+
+@pytest.mark.parametrize("what", AT_ONCE)
+def test_what_matters_is_told_at_once(what: str) -> None:
+    change, phase = AT_ONCE[what]
+    scene = coming_up()
+    change(scene)
+    status = scene.sync()["status"]
+    assert status != scene.parent["status"]
+    assert status["phase"] == phase
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda scene: scene.child(STATEFUL_SET)["spec"].update(replicas=1),
-        lambda scene: scene.child(STATEFUL_SET)["status"].update(replicas=1),
-        lambda scene: scene.child(STATEFUL_SET)["metadata"].update(generation=2),
-        lambda scene: scene.relate(scenes.verified().pod),
-        lambda scene: scene.drop(STATEFUL_SET),
-    ],
+    "change", [unready, lambda scene: scene.drop(SERVICE, "swarm-workspace-a"), lambda scene: scene.drop(STATEFUL_SET)]
 )
-def test_suspended_is_only_said_once_the_pod_is_gone(change: Any) -> None:
-    scene = suspended(stopped=True)
-    assert scene.sync()["status"]["phase"] == "Suspended"
+def test_that_users_are_no_longer_served_is_told_at_once(change: Any) -> None:
+    scene = scenes.verified()
     change(scene)
-    assert scene.sync()["status"]["phase"] == "Progressing"
+    status = scene.sync()["status"]
+    assert (status["verified"], status["phase"]) == (False, "Progressing")
 
 
-def test_without_pods_to_be_seen_the_stateful_sets_count_decides() -> None:
-    scene = suspended(stopped=True)
-    scene.related.clear()
-    assert scene.sync()["status"]["phase"] == "Suspended"
-
-
-@pytest.mark.parametrize(("spec", "tested_again"), [({}, False), ({"runtime": {"image": "newer:1"}}, True)])
-def test_resume_verifies_again_only_if_the_checksum_changed_meanwhile(spec: Json, tested_again: bool) -> None:
-    scene = suspended(stopped=True)
-    scenes.step(scene)
-    edit(scene, suspend=False, **spec)
-    response = scene.sync()
-    assert response["status"]["verified"] is False
-
-    running = scenes.ready(copy.deepcopy(scene.parent))
-    running.parent["status"] = scene.parent["status"]
-    response = running.sync()
-    assert response["status"]["verified"] is not tested_again
-    assert bool(scenes.children_of(response, JOB)) is tested_again
+def test_the_same_status_costs_nothing_however_often_it_is_asked_for() -> None:
+    scene = scenes.verified()
+    before = scene.parent["status"]
+    for _ in range(100):
+        scene.now += timedelta(minutes=7)
+        assert scene.sync()["status"] == before
 
 
 # --- what is read of an old status -----------------------------------------------------------------------------------
@@ -447,7 +443,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("old", GARBAGE, ids=str)
-@pytest.mark.parametrize("state", ["created", "under test", "invalid", "deleted", "a blip"])
+@pytest.mark.parametrize("state", ["created", "ready, not asked", "invalid", "deleted", "a blip"])
 def test_a_status_that_makes_no_sense_is_read_without_a_crash_and_written_right(old: Json, state: str) -> None:
     scene = copy.deepcopy(PHASES[state][0])
     scene.parent["status"] = old
@@ -490,6 +486,14 @@ def test_a_status_of_an_older_release_is_read_without_loss() -> None:
                 "reason": "AsItWasCalledThen",
                 "message": "",
             },
+            {
+                "type": "WorkloadReady",
+                "status": "True",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2024-12-31T23:59:00Z",
+                "reason": "AsItWasCalledThen",
+                "message": "",
+            },
             {"type": "OfAnotherTime", "status": "True", "reason": "x", "message": "x", "lastTransitionTime": "x"},
         ],
     }
@@ -498,7 +502,7 @@ def test_a_status_of_an_older_release_is_read_without_loss() -> None:
     assert response["status"]["verified"] is True
     assert response["status"]["verifiedAt"] == "2025-01-01T00:00:00Z"
     assert condition(response, "Ready")["lastTransitionTime"] == "2025-01-01T00:00:05Z"
-    assert not scenes.children_of(response, JOB)
+    assert "needs" not in response
 
 
 def test_conditions_not_judged_before_are_unknown() -> None:
@@ -548,54 +552,19 @@ def test_a_deleted_parent_that_is_synced_is_not_verified() -> None:
 def test_a_claim_that_waits_for_its_pods_node_tells_the_pods_trouble() -> None:
     scene = unready(scenes.ready())
     scene.child(CLAIM)["status"]["phase"] = "Pending"
-    scene.pod["status"]["conditions"] = [
+    scene = told(scene)
+    pod = scenes.pod_of(scene)
+    pod["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
     ]
     response = scene.sync()
-    assert response["status"]["stage"] == "Workload"
+    assert response["status"]["stage"] == "WorkloadReady"
     assert condition(response, "Ready")["reason"] == "Unschedulable"
 
-    scene.pod["status"]["conditions"][0]["message"] = "pod has unbound immediate PersistentVolumeClaims"
+    pod["status"]["conditions"][0]["message"] = "pod has unbound immediate PersistentVolumeClaims"
     response = scene.sync()
-    assert response["status"]["stage"] == "Storage"
+    assert response["status"]["stage"] == "StorageReady"
     assert condition(response, "Ready")["reason"] == "ClaimPending"
-
-
-@pytest.mark.parametrize(
-    ("kind", "stage"),
-    [
-        (CLAIM, "StorageReady"),
-        (STATEFUL_SET, "WorkloadReady"),
-        (CONFIG_MAP, "WorkloadReady"),
-        (SERVICE, "ServiceReady"),
-    ],
-)
-def test_a_kind_the_controller_does_not_manage_is_never_returned_and_named(kind: scenes.Kind, stage: str) -> None:
-    scene = Scene()
-    scene.resources = [each for each in scene.resources if each["resource"] != kind.resource]
-    del scene.children[kind.group]
-    response = scene.sync()
-
-    assert not scenes.children_of(response, kind)
-    assert condition(response, stage)["reason"] == "KindNotManaged"
-    assert f"{kind.resource} ({kind.api_version})" in condition(response, stage)["message"]
-
-
-def test_a_claim_of_an_earlier_life_serves_though_claims_are_not_managed() -> None:
-    scene = scenes.verified()
-    scene.resources = [each for each in scene.resources if each["resource"] != CLAIM.resource]
-    del scene.children[CLAIM.group]
-    response = scene.sync()
-    assert condition(response, "StorageReady")["status"] == "True"
-    assert not scenes.children_of(response, CLAIM)
-
-
-def test_without_jobs_to_manage_nothing_is_ever_verified_and_the_condition_says_why() -> None:
-    scene = scenes.ready()
-    scene.resources = [each for each in scene.resources if each["resource"] != JOB.resource]
-    response = scene.sync()
-    assert condition(response, "Verified")["reason"] == "KindNotManaged"
-    assert not scenes.children_of(response, JOB)
 
 
 def moved(*finalizers: str, phase: str = "Deleting") -> Scene:
@@ -607,7 +576,6 @@ def moved(*finalizers: str, phase: str = "Deleting") -> Scene:
     ]
     scene.parent["status"] |= {"phase": phase, "verified": False}
     scene.drop(STATEFUL_SET)
-    scene.related[POD.group].clear()
     return scene
 
 
