@@ -1,4 +1,4 @@
-"""`userswarm bootstrap` and `userswarm probe` as a Pod starts them."""
+"""`userswarm bootstrap` as a Pod starts it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from userswarm.runtime.probe import Expectation, Target, Verdict
 
 from userswarm.runtime import commands
-from userswarm.runtime.commands import bootstrap, probe
+from userswarm.runtime.commands import bootstrap
 
 
 @pytest.fixture
@@ -90,75 +89,6 @@ def test_bootstrap_refuses_options_that_make_no_sense(
     assert result.exit_code == 2
     assert reason in result.stderr
     assert not (Path(places.get("--live", "")) / ".." / "..").exists() or option == "--live"
-
-
-@pytest.fixture
-def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
-    """What probing would have said; the probe itself is tested elsewhere."""
-    verdicts = [Verdict(True, "passed: all well")]
-
-    def answer(target: Target, expectations: list[Expectation], timeout: float) -> Verdict:
-        assert target == Target("h", 80, "/health")
-        assert expectations == [Expectation(("status",), "ok"), Expectation(("a", "b"), "c")]
-        assert timeout == 2.5
-        return verdicts[0]
-
-    monkeypatch.setattr(commands, "run_probe", answer)
-    return verdicts
-
-
-OPTIONS = ["http://h/health", "--timeout", "2.5", "--expect-json", "status=ok", "--expect-json", "a.b=c"]
-
-
-def test_probe_says_on_stdout_that_it_passed(verdicts: list[Verdict]) -> None:
-    result = CliRunner().invoke(probe, OPTIONS)
-
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "passed: all well\n", "")
-
-
-def test_probe_says_on_stderr_that_it_failed(verdicts: list[Verdict]) -> None:
-    verdicts[0] = Verdict(False, "failed: status 500")
-    result = CliRunner().invoke(probe, OPTIONS)
-
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "failed: status 500\n")
-
-
-def test_probe_leaves_its_verdict_where_kubernetes_looks_for_it(verdicts: list[Verdict], tmp_path: Path) -> None:
-    log = tmp_path / "termination-log"
-    log.write_text("something longer that was there before\n")
-    CliRunner().invoke(probe, [*OPTIONS, "--termination-log", str(log)])
-
-    assert log.read_text() == "passed: all well\n"
-
-
-def test_probe_makes_no_termination_log_and_needs_none(verdicts: list[Verdict], tmp_path: Path) -> None:
-    for log in (tmp_path / "missing", tmp_path):
-        assert CliRunner().invoke(probe, [*OPTIONS, "--termination-log", str(log)]).exit_code == 0
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["https://h/"],
-        ["not a url"],
-        ["http://h/", "--timeout", "0"],
-        ["http://h/", "--timeout", "-1"],
-        ["http://h/", "--timeout", "nan"],
-        ["http://h/", "--timeout", "inf"],
-        ["http://h/", "--timeout", "3601"],
-        ["http://h/", "--timeout", "soon"],
-        ["http://h/", "--expect-json", "status"],
-        ["http://h/", "http://h/"],
-    ],
-)
-def test_probe_refuses_wrong_options(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "run_probe", None)
-    result = CliRunner().invoke(probe, options)
-
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("command", [bootstrap, probe])
