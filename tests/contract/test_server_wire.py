@@ -113,6 +113,33 @@ def test_slow_clients_do_not_keep_others_waiting(server: Server) -> None:
         sock.close()
 
 
+def test_a_client_that_asks_on_and_on_does_not_keep_others_waiting(server: Server) -> None:
+    greedy = server.open()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                greedy.sendall(PROBE * 1000)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while greedy.recv(2**20):
+                pass
+
+    threads = [threading.Thread(target=each) for each in (ask, listen)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            with server.open() as modest:
+                assert exchange(modest, CALL).code == 200
+    finally:
+        greedy.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(20)
+        greedy.close()
+
+
 def test_a_body_that_does_not_arrive_in_time_is_given_up(sock: socket.socket) -> None:
     assert exchange(sock, CALL[:-10]).code == 408
 

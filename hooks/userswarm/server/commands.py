@@ -49,6 +49,8 @@ def serve(**overrides: str | bool | None) -> None:
     Every setting is read from the environment (USERSWARM_BIND for --bind, and so on); an option given here wins.
     Without a token file only the loopback address is served, unless --insecure-no-auth is given.
 
+    What hooks need to see besides is read by the Pod's ServiceAccount or by KUBECONFIG; without either they know less.
+
     SIGTERM stops in order: /readyz says no, calls under way are answered, then the server ends.
     """
     environ = dict(os.environ)

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
@@ -163,6 +164,8 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
 
         What is a little too large it may read, or the client would see a reset instead of the 413.
         """
+        # gevent goes on with a client as long as something of it is there: who asks on and on would be all it serves.
+        gevent.sleep(0)
         headers = dict(request.headers)
         length = headers.get("CONTENT-LENGTH", "0")
         if "TRANSFER-ENCODING" in headers or int(length) > 2 * self._settings.max_body_bytes:
