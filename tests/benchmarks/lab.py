@@ -145,7 +145,8 @@ class Bench:
 
     def _wait_for_nothing(self) -> None:
         deadline = time.monotonic() + self._lab.patience
-        for kind in ("Pod", *CHILD_KINDS):
+        # The first release had Jobs.
+        for kind in ("Pod", "Job", *CHILD_KINDS):
             while self._cluster.all(kind, NAMESPACE, SWARM_LABEL):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"there are still objects of kind {kind}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.story import CHILD_KINDS, RUN_LABEL, Object, describe, finalizers_left, path_of
+from e2e.story import CHILD_KINDS, RUN_LABEL, Object, condition, describe, finalizers_left, path_of
 from userswarm.backend.errors import ApiStatusError, ConflictError
 from userswarm.backend.transport import APPLY_PATCH, MERGE_PATCH, Transport, connect
 
@@ -60,13 +60,21 @@ class Cluster:
 
     def patch(self, name: str, patch: Object) -> Object:
         """Merge-patch a UserSwarm."""
+        return self.patch_object("UserSwarm", name, patch)
+
+    def patch_object(self, kind: str, name: str, patch: Object, namespace: str = "", subresource: str = "") -> Object:
+        """Merge-patch an object, or a subresource of it."""
         return self._transport.request(
             "PATCH",
-            path_of("UserSwarm", name=name),
+            path_of(kind, namespace, name) + (f"/{subresource}" if subresource else ""),
             query={"fieldManager": FIELD_MANAGER},
             body=patch,
             content_type=MERGE_PATCH,
         )
+
+    def annotate(self, kind: str, name: str, annotations: dict[str, str | None], namespace: str = "") -> Object:
+        """Set annotations of an object, or take off those that are None."""
+        return self.patch_object(kind, name, {"metadata": {"annotations": annotations}}, namespace)
 
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         """Delete an object in the background; none is fine too."""
@@ -108,6 +116,15 @@ class Cluster:
         assert found is not None
         return found
 
+    def wait_for_reason(self, name: str, reason: str) -> Object:
+        """Return the UserSwarm as soon as this is why it is not ready."""
+        return self.wait(name, reason, lambda each: condition(each, "Ready").get("reason") == reason)
+
+    def wait_for_pod(self, swarm: Object) -> Object:
+        """Return the swarm's Pod as soon as there is one, in whatever state."""
+        self.until(f"a Pod of {swarm['metadata']['name']}", lambda: bool(self.pods(swarm)), lambda: "none")
+        return self.pods(swarm)[0]
+
     def wait_gone(self, kind: str, name: str, namespace: str = "") -> None:
         """Wait until an object is away."""
         self.until(f"{kind} {name} to go", lambda: self.get(kind, name, namespace) is None, lambda: "still there")
@@ -146,6 +163,9 @@ class Cluster:
             for item in self.all(kind, NAMESPACE, SWARM_LABEL):
                 if item["metadata"]["labels"][SWARM_LABEL].startswith(f"e2e-{run}-"):
                     self.delete(kind, item["metadata"]["name"], NAMESPACE)
+        for kind in ("ResourceQuota", "Secret", "StorageClass", "Namespace"):
+            for item in self.all(kind, selector=f"{RUN_LABEL}={run}"):
+                self.delete(kind, item["metadata"]["name"], item["metadata"].get("namespace", ""))
 
     def _break_glass(self, swarm: Object) -> None:
         try:

@@ -2,10 +2,11 @@
 
     pytest tests/e2e -m e2e                                               # the hooks are installed in the cluster
     pytest tests/e2e -m e2e --e2e-webhook-url http://192.168.1.5:8080     # the hooks run on this machine
+    pytest tests/e2e -m e2e --e2e-lab lab                                 # they run here, and may be killed
 
-With a URL the run brings a CompositeController of its own, which takes this run's swarms only. Each option has a
-variable of its name: E2E_WEBHOOK_URL, E2E_RUNTIME_IMAGE, E2E_RUNTIME_ARGS (a JSON list), E2E_TIMEOUT (seconds).
-Everything that is made has the run's prefix and is removed.
+With a URL or a lab (see `e2e.lab`) the run brings a CompositeController of its own, which takes this run's swarms only.
+Each option has a variable of its name: E2E_WEBHOOK_URL, E2E_LAB, E2E_RUNTIME_IMAGE, E2E_RUNTIME_ARGS (a JSON list),
+E2E_TIMEOUT (seconds). Everything that is made has the run's prefix and is removed.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from contract.rendered import MANIFESTS
 from e2e.cluster import Cluster, connect_cluster
+from e2e.lab import Lab
 from e2e.story import (
     E2E_LABEL,
     RUN_LABEL,
@@ -30,12 +33,14 @@ from e2e.story import (
     controller_for_run,
     controllers_that_take,
 )
+from userswarm.demo.cluster import composite_controller
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("e2e", "end-to-end tests against the cluster in KUBECONFIG")
     for option, text in (
         ("webhook-url", "where Metacontroller reaches the hooks; without it the installed ones are used"),
+        ("lab", "the folder with the scripts of the lab in KUBECONFIG; without it some stories are left out"),
         ("runtime-image", f"an image whose /health answers {{'status': 'ok'}}; without it {RUNTIME_IMAGE}"),
         ("runtime-args", "its arguments, as a JSON list"),
         ("timeout", "seconds that a swarm may take for each step; 300 if not given"),
@@ -62,13 +67,40 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     found.close()
 
 
+@pytest.fixture(scope="session")
+def lab_if_any(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab | None]:
+    """The lab with the hooks at work, None for another cluster."""
+    scripts = request.config.getoption("--e2e-lab")
+    if not scripts:
+        yield None
+        return
+    lab = Lab(Path(scripts), tmp_path_factory.mktemp("hooks") / "log")
+    lab.hooks.start()
+    yield lab
+    lab.hooks.kill()
+
+
+@pytest.fixture(scope="session")
+def lab(lab_if_any: Lab | None) -> Lab:
+    """The lab; without one the test is skipped."""
+    if lab_if_any is None:
+        pytest.skip("only in a lab can parts of the cluster be killed, and Pods made to fail: --e2e-lab")
+    return lab_if_any
+
+
+@pytest.fixture(scope="session")
+def webhook_url(request: pytest.FixtureRequest, lab_if_any: Lab | None) -> str:
+    """Where the hooks of this run are; an empty text where the installed ones are used."""
+    return lab_if_any.hooks.url if lab_if_any else str(request.config.getoption("--e2e-webhook-url"))
+
+
 def _load(relative: str) -> Object:
     loaded: Object = yaml.safe_load((MANIFESTS / relative).read_text(encoding="utf-8"))
     return loaded
 
 
 @pytest.fixture(scope="session")
-def controller(request: pytest.FixtureRequest, cluster: Cluster, run: Run) -> Iterator[str]:
+def controller(webhook_url: str, cluster: Cluster, run: Run) -> Iterator[str]:
     """The name of the CompositeController that takes this run's swarms, installed here where it has to be."""
     made: list[Object] = []
     for relative in ("namespace/userswarms.yaml", "crd/userswarms.crawbl.ai.yaml"):
@@ -77,12 +109,13 @@ def controller(request: pytest.FixtureRequest, cluster: Cluster, run: Run) -> It
             made.append(cluster.apply(manifest))
     cluster.wait_for_crd("userswarms.crawbl.ai")
 
-    url = request.config.getoption("--e2e-webhook-url")
     labels = {RUN_LABEL: run.name, E2E_LABEL: "true"}
     others = controllers_that_take(cluster.all("CompositeController"), labels)
-    if url:
-        assert not others, f"{', '.join(others)} would take this run's swarms too: leave --e2e-webhook-url out"
-        own = controller_for_run(_load("controller/compositecontroller.yaml"), run.name, url)
+    if webhook_url:
+        assert not others, (
+            f"{', '.join(others)} would take this run's swarms too: let them do it, and give no address of hooks"
+        )
+        own = controller_for_run(composite_controller(dedicated=True), run.name, webhook_url)
         made.append(cluster.apply(own))
         others = [own["metadata"]["name"]]
     assert len(others) == 1, f"one CompositeController should take this run's swarms, not {others or 'none'}"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract.rendered import selects
+from userswarm.wire.k8s import CHILD_KINDS as KINDS
+from userswarm.wire.k8s import RUNTIME_KINDS
 
 Object = dict[str, Any]
 
@@ -35,26 +37,25 @@ class Health(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 42617), Health).serve_forever()
 """
 
-RESOURCES = {
-    "ConfigMap": ("/api/v1", "configmaps"),
-    "Namespace": ("/api/v1", "namespaces"),
-    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
-    "Pod": ("/api/v1", "pods"),
-    "Service": ("/api/v1", "services"),
-    "ServiceAccount": ("/api/v1", "serviceaccounts"),
-    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
-    "Job": ("/apis/batch/v1", "jobs"),
-    "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
-    "CompositeController": ("/apis/metacontroller.k8s.io/v1alpha1", "compositecontrollers"),
-    "UserSwarm": ("/apis/crawbl.ai/v1alpha1", "userswarms"),
+CHILD_KINDS = tuple(kind.kind for kind in RUNTIME_KINDS)
+"""What every swarm is made of."""
+
+_MORE = {
+    "CompositeController": ("metacontroller.k8s.io/v1alpha1", "compositecontrollers"),
+    "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
+    "Pod": ("v1", "pods"),
+    "Secret": ("v1", "secrets"),
+    "StorageClass": ("storage.k8s.io/v1", "storageclasses"),
+    "UserSwarm": ("crawbl.ai/v1alpha1", "userswarms"),
 }
-CHILD_KINDS = ("ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Service", "StatefulSet", "Job")
-CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "CompositeController", "UserSwarm"}
+RESOURCES = {kind.kind: (kind.api_version, kind.resource) for kind in KINDS} | _MORE
+CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "CompositeController", "StorageClass", "UserSwarm"}
 
 
 def path_of(kind: str, namespace: str = "", name: str = "") -> str:
     """Return where the API has an object, or all of its kind where there is no name."""
-    base, plural = RESOURCES[kind]
+    version, plural = RESOURCES[kind]
+    base = f"/apis/{version}" if "/" in version else f"/api/{version}"
     middle = "" if kind in CLUSTER_SCOPED or not namespace else f"/namespaces/{namespace}"
     return f"{base}{middle}/{plural}" + (f"/{name}" if name else "")
 

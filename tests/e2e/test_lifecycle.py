@@ -53,7 +53,6 @@ def test_a_swarm_becomes_verified_and_says_where_it_is(swarms: Cluster, run: Run
     assert status["readyReplicas"] == 1
     assert status["phase"] == "Ready"
     assert len(swarms.pods(swarm)) == 1
-    # The smoke test has gone; what stays is the swarm's.
     kinds = sorted(child["kind"] for child in swarms.children(swarm))
     assert kinds == ["ConfigMap", "PersistentVolumeClaim", "Service", "Service", "ServiceAccount", "StatefulSet"]
 
@@ -120,17 +119,6 @@ def test_broken_input_changes_no_child_and_is_recovered_from(swarms: Cluster, ru
     time.sleep(SETTLE)
     assert writes(before, versions(swarms.children(invalid))) == []
     swarms.patch(name, {"spec": {"config": {"tomlOverrides": ""}}})
-    swarms.wait(name, "verified after the repair", is_verified)
-
-
-def test_an_image_that_cannot_be_pulled_is_named_and_its_repair_is_rolled_out(swarms: Cluster, run: Run) -> None:
-    manifest = run.swarm("unpullable")
-    good = manifest["spec"]["runtime"]["image"]
-    manifest["spec"]["runtime"]["image"] = "registry.invalid/no/such:image"
-    swarms.apply(manifest)
-    name = manifest["metadata"]["name"]
-    swarms.wait(name, "ImagePull", lambda each: condition(each, "WorkloadReady").get("reason") == "ImagePull")
-    swarms.patch(name, {"spec": {"runtime": {"image": good}}})
     swarms.wait(name, "verified after the repair", is_verified)
 
 
