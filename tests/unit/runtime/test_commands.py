@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from userswarm.runtime import commands
 from userswarm.runtime.commands import bootstrap
 
 
@@ -91,9 +90,8 @@ def test_bootstrap_refuses_options_that_make_no_sense(
     assert not (Path(places.get("--live", "")) / ".." / "..").exists() or option == "--live"
 
 
-@pytest.mark.parametrize("command", [bootstrap, probe])
-def test_help_tells_the_exit_codes(command: object) -> None:
-    result = CliRunner().invoke(command, ["--help"])  # type: ignore[arg-type]
+def test_help_tells_the_exit_codes() -> None:
+    result = CliRunner().invoke(bootstrap, ["--help"])
 
     assert result.exit_code == 0
     assert "  0  " in result.stdout

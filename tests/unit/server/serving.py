@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from flask import Flask
 
-from userswarm.server.gathering import Hook
 from userswarm.server.app import HOOKS, create_app
+from userswarm.server.gathering import Hook
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import CHILD_KINDS
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from unit.server.certificates import Authority
-from userswarm.server.gathering import ObjectNeed, Unavailable
 from userswarm.server.cluster import NO_API, Access, Api, find_access, find_api
+from userswarm.server.gathering import ObjectNeed, Unavailable
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from unit.server.test_auth import Time
 from unit.server.test_cluster import PODS
 from unit.server.test_service import HEAD, NEED, saying, speaking
-from userswarm.server.gathering import ObjectNeed, Unavailable
 from userswarm.server import gather
 from userswarm.server.gather import Bucket, Gatherers
+from userswarm.server.gathering import ObjectNeed, Unavailable
 from userswarm.server.metrics import Metrics
 
 POD = {"metadata": {"name": "p-0", "namespace": "ns"}}
