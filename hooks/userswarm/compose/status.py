@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -169,8 +169,12 @@ def _by_condition(findings: Sequence[Finding]) -> dict[str, Verdict]:
 def _conditions(
     verdicts: Mapping[str, Verdict], before: Mapping[str, Condition], generation: int, now: datetime
 ) -> list[Condition]:
-    kinds = [*(kind for kind in _ORDER if kind in verdicts), *(kind for kind in verdicts if kind not in _ORDER)]
-    return [_condition(kind, verdicts[kind], before.get(kind), generation, now) for kind in kinds]
+    return [_condition(kind, verdicts[kind], before.get(kind), generation, now) for kind in _in_order(verdicts)]
+
+
+def _in_order(kinds: Iterable[str]) -> list[str]:
+    """Return condition types in the order in which a swarm comes about; what never decides comes last."""
+    return sorted(kinds, key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
 
 
 def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:
@@ -257,7 +261,7 @@ def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict]
         _condition(kind, verdicts[kind], before.get(kind), generation, now)
         if kind in verdicts
         else before.get(kind) or write_condition(kind, "Unknown", "NotJudged", unknown, None, generation, now)
-        for kind in (*CONDITION_TYPES, *(each for each in DEDICATED_CONDITION_TYPES if each in before))
+        for kind in _in_order((*CONDITION_TYPES, *(each for each in DEDICATED_CONDITION_TYPES if each in before)))
     ]
     return status
 

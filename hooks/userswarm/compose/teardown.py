@@ -64,10 +64,14 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
     first = [each for each in going if each["kind"] not in _LATER]
     later = [each for each in going if each["kind"] in _LATER]
     pods = list(observation.all_related(POD))
+    unseen = bool(later) and not first and not observation.relates(POD)
+    unread = observation.unavailable(POD)
     awaited = f"waiting for {_names([*first, *pods, *later])} to be gone"
-    staying = _as_they_are(later, standing) if first or pods else []
-    needs = _pods(parent, later) if later and not first and not observation.relates(POD) else None
-    after = ASK_AGAIN if pods and not first else RETELL
+    if unseen and unread:
+        awaited += f"; whether a Pod is left behind the walls cannot be looked up: {unread}"
+    staying = _as_they_are(later, standing) if first or pods or unseen else []
+    needs = _pods(parent, later) if unseen else None
+    after = ASK_AGAIN if not first and (pods or unseen) else RETELL
     if kept and (deleting or not going):
         released = _release(parent, kept, deleting=deleting)
         message = f"{released.message}; {awaited}" if going else released.message
