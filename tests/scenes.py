@@ -58,6 +58,7 @@ class Scene:
         self.resources = [{"apiVersion": kind.api_version, "resource": kind.resource} for kind in kinds]
         self.finalizing = False
         self.now = NOW
+        self.released: list[Json] = []
         if dedicated and placement.get("namespaceMode") == "operator":
             self.relate(lent_namespace(placement["runtimeNamespace"]))
 
@@ -78,8 +79,9 @@ class Scene:
         return sync(self.request(), self.settings, self.now)
 
     def ask(self, *around: Json, http: Json | None = None) -> Json:
-        """Sync as the server does: once more with what the first answer needs, found among the objects around."""
-        first = self.sync()
+        """Call as the server does: once more with what the first answer needs, found among the objects around."""
+        call = self.finalize if self.finalizing else self.sync
+        first = call()
         needs = first.get("needs")
         if needs is None:
             return first
@@ -89,7 +91,7 @@ class Scene:
             self.related[f"{rule['kind']}.{rule['apiVersion']}"] = {
                 _key(each["metadata"]): each for each in around if _is_meant(rule, each)
             }
-        second = self.sync()
+        second = call()
         second.pop("needs", None)
         self.related, self.http = before
         return second
@@ -179,13 +181,14 @@ def _key(metadata: Json) -> str:
 
 
 def _is_meant(rule: Json, stored: Json) -> bool:
-    """Tell whether a need for objects by name is for that one."""
+    """Tell whether a need for objects, by their names or labels, is for that one."""
     metadata = stored["metadata"]
-    return (
-        stored["kind"] == rule["kind"]
-        and metadata.get("namespace") == rule.get("namespace")
-        and metadata["name"] in rule["names"]
-    )
+    if stored["kind"] != rule["kind"] or metadata.get("namespace") != rule.get("namespace"):
+        return False
+    if "names" in rule:
+        return metadata["name"] in rule["names"]
+    wanted: Json = rule["labelSelector"]["matchLabels"]
+    return wanted.items() <= metadata.get("labels", {}).items()
 
 
 def lent_namespace(name: str) -> Json:
