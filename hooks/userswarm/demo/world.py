@@ -54,7 +54,9 @@ def world(*, dedicated: bool) -> Iterator[World]:
     ):
         yaml.safe_dump(rest.kubeconfig(), kubeconfig)
         kubeconfig.flush()
-        with webhook(port, {"KUBECONFIG": kubeconfig.name, f"{PREFIX}SERVICE_PROXY": proxy.url}):
+        # One worker is enough for one caller, and a second one might still be starting when the first has to end.
+        settings = {f"{PREFIX}SERVICE_PROXY": proxy.url, f"{PREFIX}WORKERS": "1"}
+        with webhook(port, {"KUBECONFIG": kubeconfig.name, **settings}):
             yield World(cluster, rest, url)
 
 
