@@ -17,20 +17,17 @@ import workload_samples as samples
 from devcluster.admission import restricted_violations
 from devcluster.defaults import add_defaults, as_stored
 from devcluster.merge import apply_update, set_last_applied
-from scenes import Scene, children_of, condition
 from userswarm.cli.rendering import render_children
-from userswarm.compose.plan import Plan, compute_plan
+from userswarm.compose.plan import compute_plan
 from userswarm.parts.dedicated.network import INTERNET
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import (
-    CLAIM,
     CRON_JOB,
     DEPLOYMENT,
     JOB,
     NAMESPACE,
     NETWORK_POLICY,
-    POD,
     RESOURCE_QUOTA,
     ROLE,
     ROLE_BINDING,
@@ -76,8 +73,7 @@ def sample() -> Json:
 
 def children(parent: Json, settings: Settings = scenes.SETTINGS) -> list[Json]:
     """Return all children that there can be at once."""
-    made = compute_plan(parent, settings)
-    return [*made.children(), made.smoke_test(1)]
+    return compute_plan(parent, settings).children()
 
 
 def of_kind(made: list[Json], kind: Any) -> dict[str, Json]:
@@ -131,7 +127,7 @@ def pods(made: list[Json]) -> Iterator[tuple[str, Json]]:
 @pytest.mark.parametrize("name", SPECS)
 def test_every_pod_meets_the_restricted_standard(name: str) -> None:
     found = list(pods(children(*SPECS[name])))
-    assert len(found) >= 2
+    assert found
     for _, template in found:
         assert list(restricted_violations(template["spec"])) == []
 
@@ -206,13 +202,12 @@ def policies(parent: Json, settings: Settings = scenes.SETTINGS) -> dict[str, Js
 
 
 RUNTIME = {"crawbl.ai/swarm": "workspace-a", "app.kubernetes.io/component": "runtime"}
-SMOKE_TEST = {"crawbl.ai/swarm": "workspace-a", "app.kubernetes.io/component": "smoke-test"}
 PORT = [{"port": 42617, "protocol": "TCP"}]
 
 
 def test_everything_is_denied_but_what_is_said() -> None:
     found = policies(swarm())
-    assert found.keys() == {"deny", "dns", "internet", "platform", "smoke-test", "smoke-test-egress"}
+    assert found.keys() == {"deny", "dns", "internet", "platform"}
     assert found["deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert found["dns"] == {
         "podSelector": {},
@@ -234,22 +229,16 @@ def test_everything_is_denied_but_what_is_said() -> None:
         "policyTypes": ["Ingress"],
         "ingress": [
             {
-                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "backend"}}}],
+                # The backend, and the webhook, which verifies the runtime.
+                "from": [
+                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+                    for name in ("backend", "userswarm-system")
+                ],
                 "ports": PORT,
             }
         ],
     }
-    assert found["smoke-test"]["podSelector"] == {"matchLabels": RUNTIME}
-    assert found["smoke-test"]["ingress"] == [{"from": [{"podSelector": {"matchLabels": SMOKE_TEST}}], "ports": PORT}]
-    assert found["smoke-test-egress"]["podSelector"] == {"matchLabels": SMOKE_TEST}
-    assert found["smoke-test-egress"]["egress"] == [
-        {"to": [{"podSelector": {"matchLabels": RUNTIME}}], "ports": PORT},
-    ]
-    assert found["internet"]["podSelector"] == {
-        "matchExpressions": [
-            {"key": "app.kubernetes.io/component", "operator": "NotIn", "values": ["smoke-test"]},
-        ]
-    }
+    assert found["internet"]["podSelector"] == {}
 
 
 PRIVATE = [
@@ -298,7 +287,9 @@ def test_what_the_platform_decides_opens_what_it_says_and_nothing_else() -> None
     labels = (("team", "edge"), ("zone", "a"))
     found = policies(swarm(), Settings(platform_namespace_labels=labels))
     (rule,) = found["platform"]["ingress"]
-    assert rule["from"] == [{"namespaceSelector": {"matchLabels": dict(labels)}}]
+    assert rule["from"][0] == {"namespaceSelector": {"matchLabels": dict(labels)}}
+    (rule,) = policies(swarm(), Settings(webhook_namespace="hooks"))["platform"]["ingress"]
+    assert rule["from"][1] == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "hooks"}}}
     found = policies(swarm(), OPEN)
     assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in found["dns"]["egress"][0]["to"]
     assert found["within"] == {
@@ -371,7 +362,7 @@ def test_members_are_bound_each_to_a_role_of_ours() -> None:
 # --- workloads -------------------------------------------------------------------------------------------------------
 
 
-def test_a_workloads_pods_are_never_the_runtimes_nor_the_smoke_tests() -> None:
+def test_a_workloads_pods_are_never_the_runtimes() -> None:
     asked = samples.deployment()
     asked["spec"]["template"]["metadata"]["labels"] |= {
         "app.kubernetes.io/name": "shop",
@@ -381,7 +372,7 @@ def test_a_workloads_pods_are_never_the_runtimes_nor_the_smoke_tests() -> None:
     services = of_kind(made, SERVICE)
     for name, template in pods(made):
         labels = template["metadata"]["labels"]
-        component = {OWN: "runtime"}.get(name, "smoke-test" if name.startswith("verify-") else "workload")
+        component = "runtime" if name == OWN else "workload"
         assert labels["app.kubernetes.io/component"] == component
         assert labels["crawbl.ai/swarm"] == "workspace-a"
         for service in (services[""], services["headless"]):
@@ -445,163 +436,8 @@ def test_the_sample_shows_every_kind_of_wall_and_runs_the_resources_that_it_says
 
 @pytest.mark.parametrize("placement", [MANAGED, LENT])
 def test_render_shows_what_will_stand_once_the_namespace_does(placement: Json) -> None:
-    text = render_children(yaml.safe_dump(swarm(placement)), "x.yaml", scenes.SETTINGS, scenes.NOW)
+    text = render_children(yaml.safe_dump(swarm(placement)), "x.yaml", scenes.SETTINGS)
     shown = [(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(text)]
     standing = compute_plan(swarm(placement), scenes.SETTINGS).children()
     assert shown == [(each["kind"], each["metadata"]["name"]) for each in standing]
     assert (NAMESPACE.kind in {kind for kind, _ in shown}) is (placement is MANAGED)
-
-
-# --- the way down ----------------------------------------------------------------------------------------------------
-
-
-def go_on(scene: Scene, answer: Json) -> None:
-    """Let a cluster do what an answer says: what is left out goes, and Pods with what ran them."""
-    kept = {(each["kind"], each["metadata"]["name"]): each for each in answer["children"]}
-    for group in scene.children:
-        for each in list(scene.children[group].values()):
-            manifest = kept.get((each["kind"], each["metadata"]["name"]))
-            kind = next(kind for kind in scenes.CHILD_KINDS + scenes.DEDICATED_KINDS if kind.group == group)
-            if manifest is None or ("ownerReferences" not in manifest["metadata"] and kind in (CLAIM, NAMESPACE)):
-                scene.drop(kind, each["metadata"]["name"])
-                if manifest is not None:
-                    scene.relate(each)
-    if not scene.children[STATEFUL_SET.group]:
-        scene.related[POD.group].clear()
-
-
-def tear_down(scene: Scene) -> list[Json]:
-    answers = [scene.finalize()]
-    while not answers[-1]["finalized"]:
-        assert len(answers) < 10
-        go_on(scene, answers[-1])
-        scene.adopt_status(answers[-1])
-        answers.append(scene.finalize())
-    return answers
-
-
-def kinds_of(answer: Json) -> list[str]:
-    return sorted({each["kind"] for each in answer["children"]})
-
-
-def test_the_namespace_goes_last_and_only_after_the_claim() -> None:
-    scene = scenes.verified(swarm(**EVERYTHING)).deleted()
-    answers = tear_down(scene)
-    second = ["ConfigMap", "LimitRange", "NetworkPolicy", "ResourceQuota", "Role", "RoleBinding", "Service"]
-    assert [kinds_of(each) for each in answers] == [
-        sorted([*second, "Namespace", "PersistentVolumeClaim", "ServiceAccount"]),
-        ["Namespace", "PersistentVolumeClaim"],
-        ["Namespace"],
-        [],
-        [],
-    ]
-    assert scene.related[NAMESPACE.group] == {}
-    assert scene.related[CLAIM.group] == {}
-    assert "waiting for Namespace swarm-workspace-a" in condition(answers[-2], "Ready")["message"]
-
-
-def test_a_namespace_that_is_still_going_is_waited_for() -> None:
-    scene = scenes.verified(swarm()).deleted()
-    for _ in range(3):
-        go_on(scene, scene.finalize())
-    scene.child(NAMESPACE)["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:30Z"
-    answer = scene.finalize()
-    assert (answer["children"], answer["finalized"]) == ([], False)
-    scene.drop(NAMESPACE)
-    assert scene.finalize()["finalized"] is True
-
-
-def test_a_workloads_pod_is_waited_for_before_anything_it_uses_goes() -> None:
-    scene = scenes.verified(swarm(**EVERYTHING)).deleted()
-    answer = scene.finalize()
-    go_on(scene, answer)
-    labels = {"crawbl.ai/swarm": "workspace-a", "app.kubernetes.io/component": "workload"}
-    metadata = {"name": "web-x", "namespace": OWN, "labels": labels, "ownerReferences": [{"kind": "ReplicaSet"}]}
-    scene.relate({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
-    answer = scene.finalize()
-    assert "NetworkPolicy" in kinds_of(answer)
-    assert f"Pod {OWN}/web-x" in condition(answer, "Ready")["message"]
-
-
-RETAIN = {"storage": {"retainPolicy": "Retain"}}
-
-
-def test_with_retain_the_namespace_and_the_claim_stay_and_all_else_goes() -> None:
-    scene = scenes.verified(swarm(**EVERYTHING, **RETAIN)).deleted()
-    answers = tear_down(scene)
-    assert [kinds_of(each) for each in answers[2:]] == [["Namespace", "PersistentVolumeClaim"], ["Namespace"], []]
-    claim, namespace = children_of(answers[2], CLAIM)[0], children_of(answers[3], NAMESPACE)[0]
-    for released in (claim, namespace):
-        assert "ownerReferences" not in released["metadata"]
-        assert released["metadata"]["annotations"]["crawbl.ai/released"] == "true"
-    # As long as the claim is ours the namespace stays ours.
-    assert children_of(answers[2], NAMESPACE)[0]["metadata"]["ownerReferences"]
-    assert scene.related[NAMESPACE.group].keys() == {OWN}
-    told = [condition(each, "Ready")["message"] for each in answers]
-    assert "releasing PersistentVolumeClaim" in told[2]
-    assert "releasing Namespace swarm-workspace-a" in told[3]
-
-
-def test_a_swarm_that_leaves_its_controller_keeps_both_and_says_so_in_its_last_answer() -> None:
-    scene = scenes.verified(swarm())
-    scene.finalizing = True
-    answers = tear_down(scene)
-    last = answers[-1]
-    assert kinds_of(last) == ["Namespace", "PersistentVolumeClaim"]
-    for released in last["children"]:
-        assert "ownerReferences" not in released["metadata"]
-        assert released["metadata"]["annotations"]["crawbl.ai/released"] == "true"
-    assert "releasing" in condition(last, "Ready")["message"]
-
-
-def test_a_namespace_without_a_claim_is_dealt_with_all_the_same() -> None:
-    for spec, left in (({}, set()), (RETAIN, {OWN})):
-        scene = Scene(swarm(**spec))
-        scene.apply(scene.sync())
-        scene.deleted()
-        tear_down(scene)
-        assert scene.related[NAMESPACE.group].keys() == left
-
-
-@pytest.mark.parametrize("spec", [RETAIN, {}])
-def test_under_server_side_apply_what_is_to_stay_waits_and_says_what_to_do(spec: Json) -> None:
-    scene = scenes.verified(swarm(**spec))
-    if spec:
-        scene.deleted()
-    scene.finalizing = True
-    for group in scene.children.values():
-        for each in group.values():
-            del each["metadata"]["annotations"][scenes.LAST_APPLIED]
-    for _ in range(4):
-        answer = scene.finalize()
-        assert answer["finalized"] is False
-        go_on_ssa(scene, answer)
-    assert kinds_of(answer) == ["Namespace", "PersistentVolumeClaim"]
-    told = condition(answer, "Ready")["message"]
-    assert "cannot be released, since Metacontroller runs with server-side apply" in told
-    assert "Take its ownerReference off by hand" in told
-    # By hand: the claim first, then the namespace.
-    scene.drop(CLAIM)
-    assert kinds_of(scene.finalize()) == ["Namespace"]
-    assert scene.finalize()["finalized"] is False
-    scene.drop(NAMESPACE)
-    assert scene.finalize()["finalized"] is True
-
-
-def go_on_ssa(scene: Scene, answer: Json) -> None:
-    """As `go_on`, where a reference that is left out is put back."""
-    for each in answer["children"]:
-        each["metadata"].setdefault("ownerReferences", [{}])
-    go_on(scene, answer)
-
-
-def test_the_same_question_has_the_same_answer() -> None:
-    scene = scenes.verified(swarm(**EVERYTHING, **RETAIN)).deleted()
-    while not (answer := scene.finalize())["finalized"]:
-        assert scene.finalize() == answer
-        go_on(scene, answer)
-
-
-def test_a_plan_tells_its_isolation() -> None:
-    made: Plan = compute_plan(swarm(), scenes.SETTINGS)
-    assert made.isolation is made.swarm.isolation is not None

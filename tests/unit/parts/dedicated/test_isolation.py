@@ -13,7 +13,7 @@ from userswarm.compose.plan import Plan, compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.parts.dedicated.isolation import SHARED_LIMITS, SHARED_NAMESPACE, exact_amount
 from userswarm.spec.schema import user_swarm_schema
-from userswarm.wire.k8s import JOB, LIMIT_RANGE, RESOURCE_QUOTA, STATEFUL_SET, Kind
+from userswarm.wire.k8s import LIMIT_RANGE, RESOURCE_QUOTA, STATEFUL_SET, Kind
 
 Json = dict[str, Any]
 
@@ -27,16 +27,14 @@ def plan(placement: Json | None = None, **spec: Any) -> Plan:
 
 
 def built(kind: Kind, made: Plan) -> Json:
-    children = made.children() if kind is not JOB else [made.smoke_test(1)]
-    (child,) = (each for each in children if each["kind"] == kind.kind)
+    (child,) = (each for each in made.children() if each["kind"] == kind.kind)
     return child
 
 
 def containers(made: Plan) -> dict[str, Json]:
     """Return the resources of each of our own containers, by name."""
-    pods = [built(kind, made)["spec"]["template"]["spec"] for kind in (STATEFUL_SET, JOB)]
-    found = [each for pod in pods for each in (*pod.get("initContainers", ()), *pod["containers"])]
-    return {each["name"]: each["resources"] for each in found}
+    pod = built(STATEFUL_SET, made)["spec"]["template"]["spec"]
+    return {each["name"]: each["resources"] for each in (*pod["initContainers"], *pod["containers"])}
 
 
 def problems(placement: Json | None = None, **spec: Any) -> dict[str, str]:
@@ -76,16 +74,12 @@ def test_one_field_is_enough() -> None:
             "requests": {"cpu": "100m", "memory": "256Mi"},
             "limits": {"cpu": "300m", "memory": "256Mi"},
         },
-        "probe": {
-            "requests": {"cpu": "20m", "memory": "64Mi"},
-            "limits": {"cpu": "100m", "memory": "128Mi"},
-        },
     }
 
 
-def test_the_default_quota_has_room_for_one_small_pod_more() -> None:
-    plan(workloads=[samples.deployment()])
-    assert problems(workloads=[samples.deployment(replicas=2)]) == {
+def test_the_default_quota_has_room_for_two_small_pods_more() -> None:
+    plan(workloads=[samples.deployment(replicas=2)])
+    assert problems(workloads=[samples.deployment(replicas=3)]) == {
         "spec.quota.cpu": "500m (limits.cpu) is less than the swarm and its workloads need, 600m, by 100m; "
         "raise it, or lower what they need",
         "spec.quota.pods": "3 (pods) is less than the swarm and its workloads need, 4, by 1; "
@@ -101,7 +95,7 @@ def test_the_defaults_that_are_lowered_are_those_of_the_crd() -> None:
 
 def test_a_default_is_lowered_only_where_it_does_not_fit() -> None:
     assert containers(plan(quota=LARGE, limitRange=ROOMY))["runtime"]["limits"] == SHARED_LIMITS
-    # By the quota, beside the smoke test; by the maximum; each resource by itself.
+    # By the quota, with what is left free; by the maximum; each resource by itself.
     tight = {"cpu": "599m", "memory": "640Mi"}
     assert containers(plan(quota=tight, limitRange=ROOMY))["runtime"]["limits"] == {"cpu": "300m", "memory": "512Mi"}
     tight = {"max": {"cpu": 1, "memory": "511Mi"}}
@@ -177,9 +171,9 @@ def test_every_entry_of_the_quota_can_be_set_and_goes_when_it_is_unset() -> None
 
 
 SHORT: dict[str, tuple[Json, str, str]] = {
-    "cpu": ({"quota": {"cpu": "399m"}}, "spec.quota.cpu", "399m (limits.cpu)|need, 400m, by 1m;"),
-    "memory": ({"quota": {"memory": "383Mi"}}, "spec.quota.memory", "383Mi (limits.memory)|need, 384Mi, by 1Mi;"),
-    "pods": ({"quota": {"pods": 1}}, "spec.quota.pods", "need, 2, by 1;"),
+    "cpu": ({"quota": {"cpu": "299m"}}, "spec.quota.cpu", "299m (limits.cpu)|need, 300m, by 1m;"),
+    "memory": ({"quota": {"memory": "255Mi"}}, "spec.quota.memory", "255Mi (requests.memory)|need, 256Mi, by 1Mi;"),
+    "pods": ({"quota": {"pods": 0}}, "spec.quota.pods", "need, 1, by 1;"),
     "claims": ({"quota": {"persistentVolumeClaims": 0}}, "spec.quota.persistentVolumeClaims", "need, 1, by 1;"),
     "storage": ({"quota": {"storage": "1Gi"}}, "spec.quota.storage", "1Gi (requests.storage)|need, 2Gi, by 1Gi;"),
     "services": ({"quota": {"services": 1}}, "spec.quota.services", "need, 2, by 1;"),
@@ -193,18 +187,22 @@ SHORT: dict[str, tuple[Json, str, str]] = {
         "spec.quota.counts[serviceaccounts]",
         "need, 2, by 1;",
     ),
-    "Jobs": ({"quota": {"counts": {"jobs.batch": 0}}}, "spec.quota.counts[jobs.batch]", "need, 1, by 1;"),
+    "a workload's Jobs": (
+        {"quota": {"counts": {"jobs.batch": 0}}, "workloads": [samples.job()]},
+        "spec.quota.counts[jobs.batch]",
+        "need, 1, by 1;",
+    ),
     "policies": (
-        {"quota": {"counts": {"networkpolicies.networking.k8s.io": 5}}},
+        {"quota": {"counts": {"networkpolicies.networking.k8s.io": 3}}},
         "spec.quota.counts[networkpolicies.networking.k8s.io]",
-        "need, 6, by 1;",
+        "need, 4, by 1;",
     ),
     "revisions that a StatefulSet makes": (
         {"quota": {"counts": {"controllerrevisions.apps": 0}}},
         "spec.quota.counts[controllerrevisions.apps]",
         "need, 1, by 1;",
     ),
-    "Pods by another name": ({"quota": {"counts": {"pods": 1}}}, "spec.quota.counts[pods]", "need, 2, by 1;"),
+    "Pods by another name": ({"quota": {"counts": {"pods": 0}}}, "spec.quota.counts[pods]", "need, 1, by 1;"),
     "a resource longer than a quota's key": (
         {"quota": {"counts": {"a" * 64: 1}}},
         f"spec.quota.counts[{'a' * 64}]",
@@ -223,9 +221,9 @@ SHORT: dict[str, tuple[Json, str, str]] = {
     "a CronJob's Pods": (
         {"workloads": [samples.cron_job(jobTemplate={"spec": samples.job(parallelism=3)["spec"]})]},
         "spec.quota.pods",
-        "need, 5, by 2;",
+        "need, 4, by 1;",
     ),
-    "a maximum under the smoke test's": (
+    "a maximum under the init container's": (
         {"limitRange": {"max": {"memory": "127Mi"}, "default": {"memory": "1Mi"}}},
         "spec.limitRange.max.memory",
         "127Mi is less than|by ",
@@ -290,7 +288,7 @@ def test_what_cannot_fit_is_named_with_what_is_missing(what: str) -> None:
 def test_a_pod_counts_as_the_quota_counts_it(init: list[Json], cpu: int) -> None:
     inits = [samples.container(resources={"limits": {"cpu": each.pop("cpu")}}, **each) for each in map(dict, init)]
     workload = samples.deployment(samples.pod(initContainers=inits))
-    needed = 400 + cpu
+    needed = 300 + cpu
     limits = {"memory": "4Gi", "pods": 9}
     plan(quota={"cpu": f"{needed}m", **limits}, workloads=[workload])
     found = problems(quota={"cpu": f"{needed - 1}m", **limits}, workloads=[workload])
@@ -302,7 +300,7 @@ def test_what_a_quota_does_not_limit_is_not_counted() -> None:
 
 
 def test_a_suspended_swarm_has_to_fit_when_it_is_resumed() -> None:
-    assert "spec.quota.pods" in problems(suspend=True, quota={"pods": 1})
+    assert "spec.quota.pods" in problems(suspend=True, quota={"pods": 0})
 
 
 def test_an_operators_namespace_has_no_limits_of_ours_unless_they_are_asked_for() -> None:
@@ -313,7 +311,7 @@ def test_an_operators_namespace_has_no_limits_of_ours_unless_they_are_asked_for(
         made = plan(LENT, **asked)
         assert {RESOURCE_QUOTA.kind, LIMIT_RANGE.kind} <= {each["kind"] for each in made.children()}
         assert containers(made)["runtime"]["limits"]["memory"] == "256Mi"
-    assert "spec.quota.pods" in problems(LENT, quota={"pods": 1})
+    assert "spec.quota.pods" in problems(LENT, quota={"pods": 0})
 
 
 @pytest.mark.parametrize(
