@@ -66,7 +66,7 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
         unmanaged = next((each for each in built if _group(each) not in managed), None)
         if unmanaged is not None:
             verdict = _not_managed(unmanaged)
-        elif obstacles and (verdict is None or part.decides):
+        elif obstacles and (verdict is None or verdict.ok or part.decides):
             verdict = _being_replaced(obstacles)
         missing = [each for each in fitted if _find(each, observation) is None]
         findings.append(Finding(part, config, verdict, sight, missing))
