@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from userswarm.wire.k8s import (
     LIMIT_RANGE,
     NAMESPACE,
     NETWORK_POLICY,
-    POD,
     RESOURCE_QUOTA,
     ROLE,
     ROLE_BINDING,
@@ -89,7 +89,9 @@ def test_the_namespace_comes_first_and_alone_and_all_else_once_it_is_active() ->
 
     namespace["status"] = {"phase": "Active"}
     response = scene.sync()
-    assert {STATEFUL_SET.kind, CLAIM.kind, NETWORK_POLICY.kind, RESOURCE_QUOTA.kind} < kinds(response)
+    assert kinds(response) == {NAMESPACE.kind, *(kind.kind for kind in (NETWORK_POLICY, RESOURCE_QUOTA, LIMIT_RANGE))}
+    response = scenes.verified(managed()).sync()
+    assert {STATEFUL_SET.kind, CLAIM.kind} < kinds(response)
     assert all(child["metadata"].get("namespace", OWN) == OWN for child in response["children"])
     assert response["status"]["runtimeNamespace"] == OWN
     assert response["status"]["endpoint"] == f"http://{OWN}.{OWN}.svc:42617"
@@ -133,10 +135,11 @@ def test_each_policy_counts() -> None:
         assert f"{OWN}/{name}" in condition(lacking.sync(), "NamespaceReady")["message"]
 
 
-def test_no_smoke_test_starts_before_the_walls_stand() -> None:
+def test_nobody_is_asked_before_the_walls_stand() -> None:
     scene = scenes.ready(managed())
+    assert "http" in scene.sync()["needs"]
     scene.drop(NETWORK_POLICY, f"{OWN}-deny")
-    assert not children_of(scene.sync(), JOB)
+    assert "needs" not in scene.sync()
 
 
 def foreign(**metadata: Any) -> Json:
@@ -171,17 +174,38 @@ NOT_OURS: dict[str, Json] = {
 }
 
 
+def refused_to_make() -> Scene:
+    """Return a swarm whose namespace was asked for and did not come about."""
+    scene = Scene(managed())
+    scenes.step(scene)
+    return scene
+
+
+def test_a_namespace_that_does_not_come_about_is_looked_up() -> None:
+    assert "needs" not in Scene(managed()).sync()
+    need = {"apiVersion": "v1", "kind": "Namespace", "resource": "namespaces", "names": [OWN]}
+    assert refused_to_make().sync()["needs"] == {"objects": [need]}
+
+
 @pytest.mark.parametrize("whose", NOT_OURS)
 def test_a_namespace_that_is_not_ours_is_a_conflict_and_nothing_is_touched(whose: str) -> None:
-    scene = Scene(managed())
-    scene.relate(foreign(**NOT_OURS[whose]))
-    response = scene.sync()
+    scene = refused_to_make()
+    response = scene.ask(foreign(**NOT_OURS[whose]))
     assert response["children"] == []
     assert condition(response, "NamespaceReady")["reason"] == "NameConflict"
     assert condition(response, "Ready")["reason"] == "NameConflict"
     # It recovers.
-    scene.related[NAMESPACE.group].clear()
-    assert kinds(scene.sync()) == {"Namespace"}
+    scene.adopt_status(response)
+    assert kinds(scene.ask()) == {"Namespace"}
+
+
+def test_what_cannot_be_looked_up_is_said_and_nothing_comes_about_for_it() -> None:
+    scene = refused_to_make()
+    scene.unavailable = {NAMESPACE.group: "the API answers 403"}
+    scene.now += timedelta(seconds=60)
+    response = scene.sync()
+    assert kinds(response) == {"Namespace"}
+    assert "cannot be looked up: the API answers 403" in condition(response, "NamespaceReady")["message"]
 
 
 def test_a_namespace_that_was_just_made_is_no_conflict() -> None:
@@ -190,6 +214,7 @@ def test_a_namespace_that_was_just_made_is_no_conflict() -> None:
     scene.relate(foreign(ownerReferences=[owner]))
     response = scene.sync()
     assert condition(response, "NamespaceReady")["reason"] == "ChildMissing"
+    assert kinds(response) == {"Namespace"}
     never_stored = Scene(managed())
     del never_stored.parent["metadata"]["uid"]
     never_stored.relate(foreign(ownerReferences=[{"kind": "UserSwarm", "name": "workspace-a", "uid": "x"}]))
@@ -197,19 +222,38 @@ def test_a_namespace_that_was_just_made_is_no_conflict() -> None:
 
 
 def test_a_namespace_released_by_an_earlier_life_of_this_users_swarm_is_used_and_not_owned() -> None:
-    scene = Scene(managed())
-    scene.relate(foreign(annotations=released_annotations()))
-    response = scene.sync()
-    assert NAMESPACE.kind not in kinds(response)
+    left = foreign(annotations=released_annotations())
+    scene = refused_to_make()
+    for _ in range(3):
+        response = scene.ask(left)
+        assert NAMESPACE.kind not in kinds(response)
+        assert condition(response, "NamespaceReady")["reason"] in ("NamespaceRetained", "ChildMissing")
+        scene.apply(response)
+        scene.adopt_status(response)
+        scene.now += timedelta(seconds=31)
     assert STATEFUL_SET.kind in kinds(response)
-    scene.apply(response)
-    response = scene.sync()
-    assert condition(response, "NamespaceReady")["reason"] == "NamespaceRetained"
+    assert condition(scene.ask(left), "NamespaceReady")["reason"] == "NamespaceRetained"
+
     # While it goes nothing is made in it, and nothing made for it.
-    scene.related[NAMESPACE.group][OWN]["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:00Z"
-    response = scene.sync()
+    left["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:00Z"
+    response = scene.ask(left)
     assert condition(response, "NamespaceReady")["reason"] == "Terminating"
-    assert response["children"] == last_applied(scene)
+    assert sorted(map(json.dumps, response["children"])) == sorted(map(json.dumps, last_applied(scene)))
+    # Gone, it is made anew, with all that is in it.
+    assert NAMESPACE.kind in kinds(scene.ask())
+
+
+def test_a_retained_namespace_is_not_looked_up_once_the_swarm_is_settled_in_it() -> None:
+    scene = scenes.verified(managed())
+    left = scene.child(NAMESPACE)
+    left["metadata"] |= {"annotations": released_annotations()}
+    del left["metadata"]["ownerReferences"]
+    scene.drop(NAMESPACE)
+    for _ in range(2):
+        scene.adopt_status(scene.ask(left, http=scenes.HEALTHY))
+    assert scene.parent["status"]["verified"] is True
+    assert condition(scene.parent, "NamespaceReady")["reason"] == "NamespaceRetained"
+    assert "needs" not in scene.sync()
 
 
 @pytest.mark.parametrize(
@@ -242,58 +286,100 @@ def test_a_lent_namespace_is_never_among_the_children() -> None:
     assert NAMESPACE.kind not in kinds(response)
     assert condition(response, "NamespaceReady")["reason"] == "Lent"
     assert all(child["metadata"]["namespace"] == "lent" for child in response["children"])
-    scene.deleted()
-    while not (answer := scene.finalize())["finalized"]:
-        assert NAMESPACE.kind not in kinds(answer)
-        scene.related[POD.group].clear()
-        scene.apply(answer)
 
 
-NOT_LENT: dict[str, tuple[Callable[[Json], None], str]] = {
-    "not there": (lambda groups: groups[NAMESPACE.group].clear(), "there is no namespace 'lent'"),
-    "unlabelled": (
-        lambda groups: groups[NAMESPACE.group]["lent"]["metadata"].pop("labels"),
-        "does not have the label crawbl.ai/allow-userswarms: 'true'",
-    ),
-    "labelled otherwise": (
-        lambda groups: groups[NAMESPACE.group]["lent"]["metadata"]["labels"].update({"crawbl.ai/allow-userswarms": ""}),
-        "does not have the label",
-    ),
-    "going": (
-        lambda groups: groups[NAMESPACE.group]["lent"]["metadata"].update(deletionTimestamp="2026-11-20T11:59:00Z"),
-        "is being deleted",
-    ),
-    "not to be seen": (lambda groups: groups.pop(NAMESPACE.group), "cannot be seen; add the customize hook"),
+NEED = {"apiVersion": "v1", "kind": "Namespace", "resource": "namespaces", "names": ["lent"]}
+
+
+def asking(parent: Json | None = None) -> Scene:
+    """Return a swarm of which nothing is known but what it asks for."""
+    scene = Scene(lent() if parent is None else parent)
+    scene.related.clear()
+    return scene
+
+
+def test_a_namespace_that_has_to_be_lent_is_looked_up_at_once() -> None:
+    response = asking().sync()
+    assert response["children"] == []
+    assert response["needs"] == {"objects": [NEED]}
+    assert condition(response, "NamespaceReady")["reason"] == "NamespaceNotLent"
+    assert "has not read it yet" in condition(response, "NamespaceReady")["message"]
+    assert kinds(asking().ask(scenes.lent_namespace("lent"))) == {NETWORK_POLICY.kind}
+
+
+def test_a_swarm_in_a_lent_namespace_comes_up_by_what_is_looked_up_and_then_needs_nothing() -> None:
+    namespace = scenes.lent_namespace("lent")
+    scene = scenes.ready(lent())
+    scene.related.clear()
+    # Together with its consent, for a hook is asked only once more.
+    assert scene.sync()["needs"]["objects"] == [NEED]
+    assert "http" in scene.sync()["needs"]
+    response = scene.ask(namespace, http=scenes.HEALTHY)
+    assert response["status"]["verified"] is True
+
+    scene.adopt_status(response)
+    assert "needs" not in scene.sync()
+    assert scene.sync()["status"] == response["status"]
+
+
+def withdrawn(**changes: Any) -> Json:
+    namespace = scenes.lent_namespace("lent")
+    namespace["metadata"] |= changes
+    return namespace
+
+
+NOT_LENT: dict[str, tuple[list[Json], str]] = {
+    "not there": ([], "there is no namespace 'lent'"),
+    "unlabelled": ([withdrawn(labels=None)], "does not have the label crawbl.ai/allow-userswarms: 'true'"),
+    "labelled otherwise": ([withdrawn(labels={"crawbl.ai/allow-userswarms": ""})], "does not have the label"),
+    "going": ([withdrawn(deletionTimestamp="2026-11-20T11:59:00Z")], "is being deleted"),
 }
 
 
 @pytest.mark.parametrize("how", NOT_LENT)
 def test_without_its_operators_consent_a_namespace_is_not_used(how: str) -> None:
-    change, told = NOT_LENT[how]
-    scene = Scene(lent())
-    change(scene.related)
-    response = scene.sync()
+    around, told = NOT_LENT[how]
+    response = asking().ask(*around)
     assert response["children"] == []
-    assert told in spec_valid(response)
-    assert "spec.placement.runtimeNamespace" in spec_valid(response)
+    assert condition(response, "Ready")["reason"] == "NamespaceNotLent"
+    assert told in condition(response, "NamespaceReady")["message"]
 
 
 @pytest.mark.parametrize("how", NOT_LENT)
-def test_a_consent_that_is_withdrawn_freezes_the_swarm_and_given_back_frees_it(how: str) -> None:
+def test_a_consent_that_is_withdrawn_freezes_a_swarm_that_is_not_settled_and_given_back_frees_it(how: str) -> None:
+    around, told = NOT_LENT[how]
     scene = scenes.verified(lent())
-    before = scene.sync()
-    related = copy.deepcopy(scene.related)
+    scene.related.clear()
     scene.parent["spec"]["runtime"] = {"image": "registry.example/new:2"}
-    NOT_LENT[how][0](scene.related)
-    response = scene.sync()
-    assert response["children"] == last_applied(scene)
-    assert NOT_LENT[how][1] in spec_valid(response)
+    # Settled so far, it is not looked up; what is new makes it look again.
+    scene.adopt_status(scene.ask())
+    response = scene.ask(*around)
+    assert sorted(map(json.dumps, response["children"])) == sorted(map(json.dumps, last_applied(scene)))
+    assert told in condition(response, "NamespaceReady")["message"]
+
     scene.adopt_status(response)
-    scene.related = related
-    del scene.parent["spec"]["runtime"]
-    after = scene.sync()
-    assert after["children"] == before["children"]
-    assert after["status"]["verified"] is True
+    wanted = children_of(scene.ask(scenes.lent_namespace("lent")), STATEFUL_SET)[0]
+    assert wanted["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/new:2"
+
+
+def test_a_consent_that_cannot_be_read_makes_nothing_and_takes_nothing_from_a_settled_swarm() -> None:
+    scene = asking()
+    scene.unavailable = {NAMESPACE.group: "the API answers 403"}
+    response = scene.sync()
+    assert response["children"] == []
+    assert "is not known: the API answers 403" in condition(response, "NamespaceReady")["message"]
+
+    settled = scenes.verified(lent())
+    settled.related.clear()
+    before = settled.sync()
+    settled.unavailable = scene.unavailable
+    assert settled.sync() == before
+
+    # One that is not settled stays as it is.
+    settled.parent["status"]["verified"] = False
+    settled.parent["spec"]["runtime"] = {"image": "registry.example/new:2"}
+    frozen = settled.sync()["children"]
+    assert sorted(map(json.dumps, frozen)) == sorted(map(json.dumps, last_applied(settled)))
 
 
 def test_several_swarms_in_one_lent_namespace_do_not_meet() -> None:
@@ -303,34 +389,11 @@ def test_several_swarms_in_one_lent_namespace_do_not_meet() -> None:
     names = [
         {(each["kind"], each["metadata"]["name"]) for each in scene.sync()["children"]} for scene in (first, second)
     ]
-    assert len(names[0]) == len(names[1]) > 15
+    assert len(names[0]) == len(names[1]) == 15
     assert not names[0] & names[1]
     for scene, slug in ((first, "workspace-a"), (second, "workspace-b")):
         for policy in children_of(scene.sync(), NETWORK_POLICY):
             assert policy["spec"]["podSelector"]["matchLabels"]["crawbl.ai/swarm"] == slug
-
-
-# --- what is looked at ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("placement", "namespace"),
-    [
-        (MANAGED, OWN),
-        # Passed over, and refused by sync: the namespace is the swarm's own.
-        ({**MANAGED, "runtimeNamespace": "mine"}, OWN),
-        (LENT, "lent"),
-        # None that could be lent.
-        ({**LENT, "runtimeNamespace": 5}, OWN),
-    ],
-)
-def test_the_namespace_and_what_is_in_it_are_looked_at(placement: Json, namespace: str) -> None:
-    scene = Scene(managed())
-    scene.parent["spec"]["placement"] = placement
-    first, *others = scenes.customized(scene)["relatedResources"]
-    assert first == {"apiVersion": "v1", "resource": "namespaces", "names": [namespace]}
-    assert {rule["namespace"] for rule in others} == {namespace}
-    assert {rule["resource"] for rule in others} == {"pods", "endpointslices", "persistentvolumeclaims"}
 
 
 # --- what the controller has to be told ------------------------------------------------------------------------------
@@ -347,23 +410,25 @@ def test_the_namespace_and_what_is_in_it_are_looked_at(placement: Json, namespac
         (lent(workloads=[samples.deployment(), samples.config_map()]), {NETWORK_POLICY, DEPLOYMENT, CONFIG_MAP}),
     ],
 )
-def test_without_a_kind_that_it_needs_a_swarm_is_invalid_and_says_what_to_install(
+def test_without_a_kind_that_it_needs_a_swarm_does_not_come_up_and_says_what_to_install(
     parent: Json, needed: set[Kind]
 ) -> None:
     for kind in DEDICATED_KINDS:
         scene = Scene(copy.deepcopy(parent))
         scene.resources = [rule for rule in scene.resources if rule["resource"] != kind.resource]
+        for _ in range(4):
+            response = scenes.step(scene)
+            scene.apply(response)
+        scene.now += timedelta(seconds=60)
         response = scene.sync()
+        reasons = {each["reason"]: each["message"] for each in response["status"]["conditions"]}
+        assert ("KindNotManaged" in reasons) is (kind in needed)
         if kind in needed:
-            assert f"Dedicated needs {kind.resource} among" in spec_valid(response)
-            assert "manifests/components/dedicated" in spec_valid(response)
-            assert response["children"] == []
-        else:
-            assert condition(response, "SpecValid")["status"] == "True"
-    scene = Scene(copy.deepcopy(parent))
-    scene.resources = []
-    for kind in needed:
-        assert kind.resource in spec_valid(scene.sync())
+            assert f"{kind.resource} ({kind.api_version}) are not among" in reasons["KindNotManaged"]
+            assert "install manifests/components/dedicated" in reasons["KindNotManaged"]
+            assert kind.kind not in kinds(response)
+            # No Pod runs without its walls.
+            assert (STATEFUL_SET.kind in kinds(response)) is (kind is DEPLOYMENT)
 
 
 def test_a_shared_swarm_needs_none_of_it() -> None:
@@ -393,7 +458,7 @@ def test_workloads_are_ready_each_by_its_own_controller() -> None:
 
 
 UNREADY: dict[str, tuple[Callable[[Scene], Any], str, str]] = {
-    "not there": (lambda scene: scene.drop(DEPLOYMENT), "ChildMissing", "an object of somebody else has its name"),
+    "not there": (lambda scene: scene.drop(DEPLOYMENT), "ChildMissing", "is asked for and not there yet"),
     "going": (
         lambda scene: scene.child(DEPLOYMENT)["metadata"].update(deletionTimestamp="2026-11-20T11:59:00Z"),
         "RolloutInProgress",
