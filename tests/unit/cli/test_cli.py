@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 import scenes
-from userswarm import cli
 from userswarm.cli import _Commands, main
 from userswarm.spec.manifests import manifest_path
 
@@ -141,12 +140,12 @@ def test_the_list_of_commands_says_what_each_is_for(run: Any) -> None:
         assert len(line.split()) > 3
 
 
-def test_the_file_itself_may_be_run(
+def test_the_package_itself_may_be_run(
     run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["userswarm", "nonsense"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(cli.__file__), run_name="__main__")
+        runpy.run_module("userswarm.cli", run_name="__main__")
     assert ended.value.code == 2
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
