@@ -11,7 +11,7 @@ import scenes
 from scenes import Json, Scene
 from userswarm.compose.status import CONDITION_TYPES, DEDICATED_CONDITION_TYPES
 from userswarm.spec.schema import load_crd, user_swarm_schema
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, JOB, POD, STATEFUL_SET
+from userswarm.wire.k8s import CLAIM, POD, RUNTIME_KINDS, STATEFUL_SET
 
 STATUS = load_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
 
@@ -21,14 +21,15 @@ def invalid() -> Scene:
 
 
 def failing() -> Scene:
-    scene = scenes.under_test()
-    scenes.fail_smoke_test(scene, message="m" * 40_000)
+    scene = scenes.ready()
+    scene.http = {"status": 500, "body": "m" * 40_000}
     return scene
 
 
 def overdue() -> Scene:
     scene = scenes.ready()
     scene.child(STATEFUL_SET)["status"] = {}
+    scene.now += timedelta(seconds=60)
     scenes.step(scene)
     scene.parent["metadata"]["generation"] += 1
     scene.now += timedelta(seconds=100)
@@ -41,7 +42,7 @@ def crashing() -> Scene:
     scene = scenes.ready()
     scene.child(STATEFUL_SET)["status"]["readyReplicas"] = 0
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
-    scene.pod["status"] = {"containerStatuses": [{"name": "runtime", "state": state}]}
+    scenes.pod_of(scene)["status"] = {"containerStatuses": [{"name": "runtime", "state": state}]}
     return scene
 
 
@@ -58,14 +59,14 @@ STATES: dict[str, Callable[[], Scene]] = {
     "new": Scene,
     "created": scenes.created,
     "ready": scenes.ready,
-    "under test": scenes.under_test,
     "verified": scenes.verified,
-    "suspended": lambda: scenes.verified(scenes.user_swarm(userId="u")),
+    "suspended": lambda: scenes.created(scenes.user_swarm(suspend=True)),
+    "Dedicated": lambda: scenes.verified(scenes.user_swarm(placement={"isolation": "Dedicated"})),
     "invalid": invalid,
     "failing": failing,
     "overdue": overdue,
     "crashing": crashing,
-    **{f"without {kind.resource}": unmanaged(kind) for kind in CHILD_KINDS},
+    **{f"without {kind.resource}": unmanaged(kind) for kind in RUNTIME_KINDS},
     "name of 253": lambda: scenes.ready(scenes.user_swarm("n" * 253, userId="Ω" * 256)),
 }
 
@@ -105,9 +106,9 @@ def test_the_words_of_the_crd_are_the_words_of_the_hooks() -> None:
 def test_resync_is_asked_for_only_where_time_alone_changes_something() -> None:
     asked = {state: STATES[state]().sync().get("resyncAfterSeconds") for state in STATES}
     assert all(seconds is None or seconds > 0 for seconds in asked.values())
-    for state in ("verified", "invalid", "overdue", "under test"):
+    for state in ("verified", "Dedicated", "invalid", "suspended"):
         assert asked[state] is None, state
-    for state in ("new", "created", "ready", "failing", "crashing"):
+    for state in ("new", "created", "ready", "failing", "crashing", "overdue"):
         assert asked[state] is not None, state
 
 
@@ -116,4 +117,3 @@ def test_pods_and_claims_are_only_ever_shown_never_returned() -> None:
         kinds = [child["kind"] for child in build().sync()["children"]]
         assert POD.kind not in kinds
         assert kinds.count(CLAIM.kind) <= 1
-        assert kinds.count(JOB.kind) <= 1

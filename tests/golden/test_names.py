@@ -8,7 +8,6 @@ from collections.abc import Callable
 import scenes
 from userswarm.compose.plan import compute_plan
 from userswarm.spec.slugs import slug
-from userswarm.wire.k8s import JOB
 
 NAMES = (
     "a",
@@ -41,11 +40,10 @@ def test_no_name_or_label_value_ever_changes(golden: Callable[[str, str, str], N
         plan = compute_plan(scenes.user_swarm(name), scenes.SETTINGS)
         children = [(child["kind"], child["metadata"]["name"]) for child in plan.children()]
         names[name] = {
-            "slug": plan.identity.slug,
-            "pod": plan.identity.pod,
-            "children": [f"{kind} {child}" for kind, child in children],
-            "selector": plan.identity.selector(),
-            JOB.kind: plan.identity.smoke_test("series", 3),
+            "slug": plan.swarm.identity.slug,
+            "pod": plan.swarm.identity.pod,
+            "children": sorted(f"{kind} {child}" for kind, child in children),
+            "selector": plan.swarm.identity.selector(),
         }
     text = json.dumps(
         {"names": names, "userIds": {each: slug(each) for each in USER_IDS}}, indent=2, ensure_ascii=False
