@@ -64,7 +64,8 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
     first = [each for each in going if each["kind"] not in _LATER]
     later = [each for each in going if each["kind"] in _LATER]
     pods = list(observation.all_related(POD))
-    unseen = bool(later) and not first and not observation.relates(POD)
+    walled = any("deletionTimestamp" not in each["metadata"] for each in later)
+    unseen = walled and not first and not observation.relates(POD)
     unread = observation.unavailable(POD)
     awaited = f"waiting for {_names([*first, *pods, *later])} to be gone"
     if unseen and unread:

@@ -17,9 +17,11 @@ from userswarm.spec.schema import user_swarm_schema
 from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,
+    LIMIT_RANGE,
     NAMESPACE,
     NETWORK_POLICY,
     POD,
+    RESOURCE_QUOTA,
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
@@ -267,6 +269,16 @@ def test_walls_that_were_taken_down_by_hand_are_walls_that_are_gone() -> None:
     scene.children[NETWORK_POLICY.group].clear()
     assert "NetworkPolicy" not in kinds(scene.ask(pod()))
     assert tear_down(scene)[-1]["finalized"] is True
+
+
+def test_walls_that_go_already_are_looked_behind_no_more() -> None:
+    scene = unwalled()
+    for kind in (NETWORK_POLICY, RESOURCE_QUOTA, LIMIT_RANGE):
+        scene.children[kind.group].clear()
+    assert "needs" in scene.finalize()
+    scene.child(NAMESPACE)["metadata"].update(GONE)
+    assert "needs" not in scene.finalize()
+    assert scene.finalize()["finalized"] is False
 
 
 def test_with_retain_the_claim_and_its_namespace_are_released_at_once_and_the_walls_stay_as_long() -> None:
