@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from devcluster.faults import Trouble
 from devcluster.metacontroller import SERVER_SIDE_APPLY
+from stories import CLAIM, NAME, NAMESPACE, condition, created, pod_uid, status, writes_while
 from userswarm.demo.cluster import Cluster
-
-NAME = "workspace-story"
-NAMESPACE = "userswarms"
-SWARM = f"swarm-{NAME}"
-CLAIM = f"{SWARM}-data"
-
-
-def created(*, cluster: Cluster | None = None, **spec: Any) -> Cluster:
-    cluster = cluster or Cluster()
-    cluster.apply(
-        {
-            "apiVersion": "crawbl.ai/v1alpha1",
-            "kind": "UserSwarm",
-            "metadata": {"name": NAME},
-            "spec": {"userId": "user-1", **spec},
-        }
-    )
-    cluster.settle()
-    return cluster
-
-
-def status(cluster: Cluster) -> Any:
-    return cluster.user_swarm(NAME)["status"]
-
-
-def condition(cluster: Cluster, kind: str) -> Any:
-    return next(each for each in status(cluster)["conditions"] if each["type"] == kind)
-
-
-def pod_uid(cluster: Cluster) -> str | None:
-    pod = cluster.api.peek("v1", "Pod", NAMESPACE, f"{SWARM}-0")
-    return pod["metadata"]["uid"] if pod is not None else None
 
 
 def count_requests(cluster: Cluster) -> int:
     """How often the swarm's Service was asked."""
     return len(cluster.traffic.requests)
-
-
-def writes_while(cluster: Cluster, change: Callable[[], object]) -> list[str]:
-    """Return what Metacontroller wrote to children while something changed."""
-    before = len(cluster.api.writes)
-    change()
-    cluster.settle()
-    written = cluster.api.writes[before:]
-    return [str(each) for each in written if each.actor == "metacontroller" and each.kind not in ("UserSwarm", "Event")]
 
 
 @pytest.mark.parametrize(
