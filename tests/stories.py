@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from userswarm.demo.cluster import Cluster
+from userswarm.demo.cluster import Cluster, ClusterGatherer
+from userswarm.server.gathering import HttpNeed, ObjectNeed, Unavailable
 
 NAME = "workspace-story"
 NAMESPACE = "userswarms"
@@ -53,3 +54,19 @@ def writes_while(cluster: Cluster, change: Callable[[], object]) -> list[str]:
     cluster.settle()
     written = cluster.api.writes[before:]
     return [str(each) for each in written if each.actor == "metacontroller" and each.kind not in ("UserSwarm", "Event")]
+
+
+class Access(ClusterGatherer):
+    """What the webhook may look at: a test may take away objects, or Services."""
+
+    objects = services = True
+
+    def read(self, need: ObjectNeed) -> list[Any]:
+        if not self.objects:
+            raise Unavailable("forbidden")
+        return super().read(need)
+
+    def ask(self, need: HttpNeed) -> Mapping[str, Any]:
+        if not self.services:
+            raise Unavailable("no network")
+        return super().ask(need)

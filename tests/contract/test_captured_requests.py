@@ -20,8 +20,8 @@ import pytest
 import referencing
 from kubernetes_validate import utils
 
-from userswarm import gathering
 from userswarm.finalize import finalize
+from userswarm.server import gathering
 from userswarm.server.gathering import Unavailable
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from devcluster.errors import ApiError
 from devcluster.faults import Trouble
+from stories import Access
 from userswarm.demo.cluster import Cluster, composite_controller
 from witness import Witness
 
@@ -58,6 +59,7 @@ class Life(RuleBasedStateMachine):
         self.lent = lent
         self.namespace = "lent" if lent else SWARM
         self.cluster = Cluster(controller=composite_controller(dedicated=True))
+        self.cluster.gatherer = self.gatherer = Access(self.cluster)
         self.witness = Witness(self.cluster)
         if lent:
             labels = {"crawbl.ai/allow-userswarms": "true"}
@@ -113,13 +115,18 @@ class Life(RuleBasedStateMachine):
         self.create()
         self.cluster.run(2)
 
-    @rule(trouble=st.sampled_from([Trouble.CRASH_LOOP, Trouble.JOB_FAILS, Trouble.CLAIM_PENDING]))
+    @rule(trouble=st.sampled_from([Trouble.CRASH_LOOP, Trouble.UNHEALTHY, Trouble.CLAIM_PENDING]))
     def break_something(self, trouble: Trouble) -> None:
-        self.cluster.faults.inject(trouble, "*")
+        self.cluster.faults.inject(trouble, "*", **({"message": "500"} if trouble is Trouble.UNHEALTHY else {}))
         self.cluster.run(10)
         self.cluster.faults.clear(None)
 
-    @rule(hook=st.sampled_from(["sync", "finalize", "customize"]))
+    @rule(objects=st.booleans(), services=st.booleans())
+    def allow(self, objects: bool, services: bool) -> None:
+        """Let the webhook look at objects and reach Services, or not."""
+        self.gatherer.objects, self.gatherer.services = objects, services
+
+    @rule(hook=st.sampled_from(["sync", "finalize"]))
     def lose_a_call(self, hook: str) -> None:
         self.cluster.metacontroller.drop_next(hook)
 
@@ -147,6 +154,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         self.cluster.faults.clear(None)
+        self.gatherer.objects = self.gatherer.services = True
         for _ in range(40):
             if self.is_there() and "deletionTimestamp" not in self.cluster.user_swarm(NAME)["metadata"]:
                 break
@@ -154,7 +162,7 @@ class Life(RuleBasedStateMachine):
             if not self.is_there():
                 self.create()
         self.cluster.edit(NAME, {"spec": HEALED})
-        # Whoever made a smoke test fail for good asks for another.
+        # Whoever let all attempts fail asks for more.
         self.cluster.edit(NAME, {"metadata": {"annotations": {"crawbl.ai/retry-verification": "at the end"}}})
         for _ in range(60):
             self.cluster.run(30)

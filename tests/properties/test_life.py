@@ -9,7 +9,7 @@ HYPOTHESIS_PROFILE=userswarm-long).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hypothesis import HealthCheck, note, settings
@@ -20,8 +20,8 @@ from devcluster.errors import ApiError
 from devcluster.faults import Trouble
 from devcluster.metacontroller import Metacontroller
 from devcluster.objects import condition, controller_of, is_deleting, key_of, labels_of, uid_of
-from userswarm.demo.cluster import USER_SWARM, Cluster, ClusterGatherer, load_manifests
-from userswarm.server.gathering import HttpNeed, ObjectNeed, Unavailable
+from stories import Access
+from userswarm.demo.cluster import USER_SWARM, Cluster, load_manifests
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import swarm_name
 from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
@@ -187,22 +187,6 @@ def _without_rules(part: Any) -> None:
         part.pop("x-kubernetes-validations", None)
     for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
         _without_rules(each)
-
-
-class Access(ClusterGatherer):
-    """A webhook that may look at nothing while it is told so."""
-
-    objects = services = True
-
-    def read(self, need: ObjectNeed) -> list[Json]:
-        if not self.objects:
-            raise Unavailable("forbidden")
-        return super().read(need)
-
-    def ask(self, need: HttpNeed) -> Mapping[str, Any]:
-        if not self.services:
-            raise Unavailable("no network")
-        return super().ask(need)
 
 
 class Life(RuleBasedStateMachine):

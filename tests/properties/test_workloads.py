@@ -11,14 +11,14 @@ import kubernetes_validate
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from userswarm.children.immutable import immutable_difference
-from userswarm.workloads import Surroundings, complete_workloads, pod_template
 
 import scenes
 import workload_samples as samples
 from devcluster.admission import restricted_violations
 from devcluster.defaults import add_defaults, as_stored
 from devcluster.merge import apply_update, set_last_applied
+from userswarm.compose.replace import find_obstacle
+from userswarm.parts.dedicated.workloads import Surroundings, complete_workloads, pod_template
 from userswarm.wire.k8s import JOB
 
 Json = dict[str, Any]
@@ -196,12 +196,13 @@ def test_what_was_completed_is_complete(workload: Json) -> None:
         assert again.manifest == each.manifest
 
 
-def by_key(value: Any) -> Any:
-    """Return a value with its lists of objects in one order: a merge keeps the order of what is there."""
+def by_key(value: Any, *, ordered: bool = False) -> Any:
+    """Return a value with its lists in one order, but for init containers: a merge keeps the order of what is there."""
     if isinstance(value, dict):
-        return {key: by_key(inner) for key, inner in value.items()}
+        return {key: by_key(inner, ordered=key == "initContainers") for key, inner in value.items()}
     if isinstance(value, list):
-        return sorted((by_key(inner) for inner in value), key=repr)
+        found = [by_key(inner) for inner in value]
+        return found if ordered else sorted(found, key=repr)
     return value
 
 
@@ -217,7 +218,7 @@ def change(first: Json, second: Json) -> tuple[Json, Json] | None:
     old["metadata"]["name"] = new["metadata"]["name"]
     observed = stored(old)
     set_last_applied(observed, old)
-    if immutable_difference(new, observed):
+    if find_obstacle(new, observed):
         return None
     updated, fresh = stored(apply_update(observed, new)), stored(new)
     set_last_applied(fresh, new)
