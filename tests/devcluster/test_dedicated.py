@@ -386,6 +386,17 @@ def test_a_lent_namespace_is_never_written_and_never_deleted(cluster: Cluster) -
     assert contents(cluster, "lent") == []
 
 
+@pytest.mark.parametrize("suspend", [False, True])
+def test_in_a_lent_namespace_a_settled_swarm_looks_up_nothing(cluster: Cluster, suspend: bool) -> None:
+    lend(cluster, **{ALLOW_LABEL: "true"})
+    cluster.apply(swarm(placement=LENT, suspend=suspend))
+    look_again(cluster)
+    assert status(cluster)["phase"] == ("Suspended" if suspend else "Ready")
+    before = cluster.gatherer.reads.total()
+    assert_settled(cluster)
+    assert cluster.gatherer.reads.total() == before
+
+
 def test_in_a_lent_namespace_that_is_taken_back_the_swarm_stays_as_it_is(cluster: Cluster) -> None:
     lend(cluster, **{ALLOW_LABEL: "true"})
     cluster.apply(swarm(placement=LENT))

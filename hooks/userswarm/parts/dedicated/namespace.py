@@ -123,8 +123,9 @@ def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
 
 
 def _is_settled(sight: Sight) -> bool:
-    """Tell whether an earlier answer saw that it may be used, and the swarm is settled since."""
-    return _was_seen(sight) and sight.status.get("verified") is True
+    """Tell whether an earlier answer saw that it may be used, and the swarm is settled: verified, or suspended."""
+    before = sight.status
+    return _was_seen(sight) and (before.get("verified") is True or before.get("phase") == "Suspended")
 
 
 def _was_seen(sight: Sight) -> bool:
