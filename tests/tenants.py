@@ -53,10 +53,6 @@ def network_policy(name: str = "n", **spec: Any) -> Json:
     return _namespaced("networking.k8s.io/v1", "NetworkPolicy", name, spec=spec)
 
 
-def role(*rules: Json, name: str = "r") -> Json:
-    return _namespaced(f"{RBAC}/v1", "Role", name, rules=list(rules))
-
-
 def role_binding(role_ref: Json | None = None, subjects: list[Json] | None = None, name: str = "b") -> Json:
     reference = {"apiGroup": RBAC, "kind": "Role", "name": "r"}
     return _namespaced(

@@ -21,7 +21,7 @@ In reading order:
     clock          simulated time, on which all else is timers
     apiserver      `ApiServer`: stores objects, and refuses what a real one refuses
     kinds, store, objects, errors, selectors, metadata    what it is made of
-    defaults, validation, policies, crd, schema, quantities    what it makes of an object on its way in, and refuses
+    defaults, validation, crd, schema, quantities    what it makes of an object on its way in, and what it refuses
     admission, limit_ranges, quotas, resources    the admission controllers of a usual cluster
     ownership      managedFields and server-side apply
     metacontroller `Metacontroller`: calls the hooks, and does as they say

@@ -1,7 +1,7 @@
 """What the API server refuses about our kinds: on create, and what may not change on update.
 
-Only what a hook or a platform engineer could get wrong; the texts are those of a real API server as far as it
-matters: field path first.
+Only what decides how a cluster goes on: what cannot be changed, and workloads that could never run. What else a real
+API server refuses (network policies, roles, quotas) is asked of a real one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 from devcluster import quantities
 from devcluster.metadata import label_problems, name_problem
 from devcluster.objects import Observed, same_json
-from devcluster.policies import policy_problems
 from devcluster.selectors import from_object
 
 _CONTENT_LIMIT = 1024 * 1024
@@ -41,18 +40,15 @@ _CLAIM_MESSAGE = (
 
 _JOB_IMMUTABLE = ("selector", "template", "completionMode", "completions", "podFailurePolicy", "backoffLimitPerIndex")
 
-_SCHEDULES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-
 _POD_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName")
 
 
 def creation_problems(kind: str, obj: Observed) -> Iterator[str]:
     """Yield what is wrong with a new object of a built-in kind."""
-    yield from policy_problems(kind, obj)
     if kind in {"StatefulSet", "Deployment", "ReplicaSet"}:
         yield from _scalable(obj)
     elif kind == "CronJob":
-        yield from _cron_job(obj["spec"])
+        yield from _template(obj["spec"]["jobTemplate"]["spec"]["template"], ("Never", "OnFailure"))
     elif kind == "Job":
         yield from _template(obj["spec"]["template"], ("Never", "OnFailure"))
     elif kind == "Pod":
@@ -63,6 +59,8 @@ def creation_problems(kind: str, obj: Observed) -> Iterator[str]:
         yield from _claim(obj)
     elif kind in {"ConfigMap", "Secret"}:
         yield from _content(obj)
+    elif kind in {"ResourceQuota", "LimitRange"}:
+        yield from _not_modelled(obj["spec"])
 
 
 def update_problems(kind: str, old: Observed, new: Observed) -> Iterator[str]:
@@ -117,20 +115,6 @@ def _scalable(obj: Observed) -> Iterator[str]:
     elif not from_object(selector).matches(spec["template"]["metadata"].get("labels", {})):
         yield "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
     yield from _template(spec["template"], ("Always",))
-
-
-def _cron_job(spec: Observed) -> Iterator[str]:
-    schedule = spec.get("schedule", "")
-    if not _is_schedule(schedule):
-        yield f"spec.schedule: Invalid value: {schedule!r}: must be five fields, or one of {', '.join(_SCHEDULES)}"
-    if spec["concurrencyPolicy"] not in {"Allow", "Forbid", "Replace"}:
-        yield f'spec.concurrencyPolicy: Unsupported value: "{spec["concurrencyPolicy"]}"'
-    yield from _template(spec["jobTemplate"]["spec"]["template"], ("Never", "OnFailure"))
-
-
-def _is_schedule(text: str) -> bool:
-    """Tell whether a schedule has the form of one; whether its numbers are in range is not looked at."""
-    return text in _SCHEDULES or re.fullmatch(r"(?:[-0-9a-zA-Z*/,?]+ +){4}[-0-9a-zA-Z*/,?]+", text) is not None
 
 
 def _template(template: Observed, policies: tuple[str, ...]) -> Iterator[str]:
@@ -211,6 +195,15 @@ def _claim_update(old: Observed, before: Observed, after: Observed) -> Iterator[
         yield "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
     elif quantities.compare(want, have) > 0 and old["status"]["phase"] != "Bound":
         yield _CLAIM_MESSAGE
+
+
+def _not_modelled(spec: Observed) -> Iterator[str]:
+    """Yield what a real API server takes, and the dev cluster would only store."""
+    for field in ("scopes", "scopeSelector"):
+        if spec.get(field):
+            yield f"spec.{field}: Forbidden: the dev cluster models no scopes"
+    if any(item.get("maxLimitRequestRatio") for item in spec.get("limits", ())):
+        yield "spec.limits: Forbidden: the dev cluster models no ratios"
 
 
 def _content(obj: Observed) -> Iterator[str]:
