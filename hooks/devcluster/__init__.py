@@ -25,7 +25,7 @@ In reading order:
     admission, limit_ranges, quotas, resources    the admission controllers of a usual cluster
     ownership      managedFields and server-side apply
     metacontroller `Metacontroller`: calls the hooks, and does as they say
-    merge          its three-way merge
+    children, merge    how it writes children: its three-way merge
     related        which related objects a customize answer asks for
     hooks          how it reaches the hooks: functions or URLs
     garbage        deletes what has no owner any more, and what is in a namespace that goes

@@ -18,25 +18,18 @@ from typing import Any
 import orjson
 
 from devcluster.apiserver import ApiServer, WatchEvent
+from devcluster.children import Children, Groups
 from devcluster.clock import Timer
 from devcluster.errors import ApiError, not_found
 from devcluster.events import record_event
 from devcluster.hooks import HookConnectionError, HookResponse, Hooks
 from devcluster.kinds import Kind
-from devcluster.merge import (
-    LAST_APPLIED,
-    apply_update,
-    set_last_applied,
-    without_last_applied,
-)
 from devcluster.objects import (
     Key,
     Manifest,
     Observed,
     controller_of,
     controller_reference,
-    copy_json,
-    dump,
     group_of,
     is_deleting,
     key_of,
@@ -51,8 +44,6 @@ from devcluster.selectors import EVERYTHING, Selector, from_labels, from_object
 
 DYNAMIC_APPLY = "dynamic-apply"
 SERVER_SIDE_APPLY = "server-side-apply"
-
-Groups = dict[str, dict[str, Any]]
 
 _CUSTOMIZE_CACHE_SECONDS = 20 * 60
 _GC_FINALIZERS = frozenset({"foregroundDeletion", "orphan"})
@@ -85,16 +76,6 @@ class _Answer:
     children: list[Manifest]
     resync_after: float
     finalized: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    """What server-side apply sent last for a child, and what the child was after it."""
-
-    body: bytes
-    generation: int
-    version: str
-    uid: str
 
 
 class _TooManyRequestsError(SyncError):
@@ -181,8 +162,8 @@ class Metacontroller:
         self._failures: Counter[Key] = Counter()
         self._customized: dict[tuple[str, int], tuple[float, tuple[RelatedRule, ...]]] = {}
         self._related = RelatedIndex()
-        self._applied: dict[tuple[str, str, Key], _Applied] = {}
-        self._unchanged: dict[str, tuple[str, bytes]] = {}
+        methods = {key: child.method for key, child in self._children.items()}
+        self._writing = Children(self.api, self.actor, methods, server_side=self._server_side)
         self._resync: Timer | None = None
         self._unsubscribe = self.api.subscribe(self._on_event)
         self._enqueue_all()
@@ -359,7 +340,7 @@ class Metacontroller:
         desired = self._label_children(parent, answer.children)
         problems: list[str] = []
         if not is_deleting(parent) or self._should_finalize(parent):
-            problems = self._manage_children(parent, observed, desired)
+            problems = self._writing.manage(parent, observed, desired)
         self._update_status(parent, answer.status)
         if problems:
             raise SyncError(f"can't reconcile children for {_name_of(parent)}: {_aggregate(problems)}")
@@ -595,119 +576,6 @@ class Metacontroller:
             groups.setdefault(_group_of(child), {})[qualified_name(child)] = child
         return groups
 
-    def _manage_children(self, parent: Observed, observed: Groups, desired: Groups) -> list[str]:
-        """Delete, create and update; what fails is told at the end, the rest goes on."""
-        problems: list[str] = []
-        by_name = {group: {qualified_name(obj): obj for obj in objects.values()} for group, objects in observed.items()}
-        for group in sorted(by_name, key=_group_order):
-            for name, obj in by_name[group].items():
-                if not is_deleting(obj) and name not in desired.get(group, {}):
-                    self._attempt(problems, self._delete, obj)
-        for group in sorted(desired, key=_group_order):
-            for name, child in desired[group].items():
-                self._attempt(problems, self._apply, parent, by_name.get(group, {}).get(name), child)
-        return problems
-
-    @staticmethod
-    def _attempt(problems: list[str], step: Callable[..., None], *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except (ApiError, SyncError, ValueError) as error:
-            problems.append(str(error))
-
-    def _delete(self, obj: Observed) -> None:
-        try:
-            namespace, name = key_of(obj)
-            self.api.delete(obj["apiVersion"], obj["kind"], namespace, name, uid=uid_of(obj), actor=self.actor)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-        self._applied.pop(_cache_key(obj), None)
-
-    def _apply(self, parent: Observed, observed: Observed | None, desired: Manifest) -> None:
-        if self._server_side:
-            self._apply_server_side(parent, observed, desired)
-        elif observed is None:
-            set_last_applied(desired, copy_json(desired))
-            _claim_ownership(parent, desired)
-            try:
-                self.api.create(desired, actor=self.actor)
-            except ApiError as error:
-                if error.reason != "AlreadyExists":
-                    raise
-        else:
-            self._update_child(observed, desired)
-
-    def _update_child(self, observed: Observed, desired: Manifest) -> None:
-        # The merge is a function of the two, so the same two need not be merged again.
-        seen = (observed["metadata"]["resourceVersion"], dump(desired))
-        if self._unchanged.get(uid_of(observed)) == seen:
-            return
-        merged = apply_update(observed, desired)
-        if same_json(merged, observed):
-            self._unchanged[uid_of(observed)] = seen
-            return
-        if is_deleting(observed):
-            return
-        method = self._method(desired)
-        if method == "Recreate":
-            self._delete(observed)
-        elif method == "InPlace":
-            try:
-                self.api.update(merged, actor=self.actor)
-            except ApiError as error:
-                # Gone, or changed meanwhile: the next sync sees it.
-                if error.code not in {404, 409}:
-                    raise
-
-    def _method(self, obj: Observed) -> str:
-        child = self._children.get((obj["apiVersion"], obj["kind"]))
-        return child.method if child else "OnDelete"
-
-    def _apply_server_side(self, parent: Observed, observed: Observed | None, desired: Manifest) -> None:
-        if observed is not None and is_deleting(observed):
-            return
-        _claim_ownership(parent, desired)
-        wanted = without_last_applied(desired)
-        wanted.pop("status", None)
-        body = dump(wanted)
-        cache_key = _cache_key(wanted)
-        if observed is not None:
-            if self._is_as_applied(cache_key, observed, body):
-                return
-            if self._method(wanted) == "OnDelete":
-                self._remember(cache_key, observed, body)
-                return
-            if LAST_APPLIED in observed["metadata"].get("annotations", {}):
-                self._drop_last_applied(observed)
-        try:
-            stored = self.api.apply(wanted, self.actor, force=True, actor=self.actor)
-        except ApiError as error:
-            if error.code != 409:
-                raise
-            return
-        self._remember(cache_key, stored, body)
-
-    def _drop_last_applied(self, observed: Observed) -> None:
-        namespace, name = key_of(observed)
-        patch = {"metadata": {"annotations": {LAST_APPLIED: None}}}
-        self.api.patch(observed["apiVersion"], observed["kind"], namespace, name, patch, actor=self.actor)
-
-    def _is_as_applied(self, key: tuple[str, str, Key], observed: Observed, body: bytes) -> bool:
-        applied = self._applied.get(key)
-        metadata = observed["metadata"]
-        generation = metadata.get("generation", 0)
-        return (
-            applied is not None
-            and (applied.uid, applied.body, applied.generation) == (metadata["uid"], body, generation)
-            and (generation != 0 or applied.version == metadata["resourceVersion"])
-        )
-
-    def _remember(self, key: tuple[str, str, Key], obj: Observed, body: bytes) -> None:
-        metadata = obj["metadata"]
-        applied = _Applied(body, metadata.get("generation", 0), metadata["resourceVersion"], metadata["uid"])
-        self._applied[key] = applied
-
     # Status
 
     def _update_status(self, parent: Observed, status: Manifest) -> None:
@@ -746,13 +614,6 @@ def _typed(answer: Mapping[str, Any], name: str, kind: Any, default: Any) -> Any
     return value
 
 
-def _claim_ownership(parent: Observed, desired: Manifest) -> None:
-    metadata = desired["metadata"]
-    owners = metadata.get("ownerReferences") or []
-    if all(owner["uid"] != uid_of(parent) for owner in owners):
-        metadata["ownerReferences"] = [*owners, controller_reference(parent)]
-
-
 def _name_of(obj: Observed) -> str:
     return f"{obj['kind']} {qualified_name(obj)}"
 
@@ -762,19 +623,9 @@ def _aggregate(problems: list[str]) -> str:
     return unique[0] if len(unique) == 1 else "[" + ", ".join(unique) + "]"
 
 
-def _cache_key(obj: Observed) -> tuple[str, str, Key]:
-    return group_of(obj["apiVersion"]), obj["kind"], key_of(obj)
-
-
 def _group_name(kind: Kind) -> str:
     return f"{kind.kind}.{kind.api_version}"
 
 
 def _group_of(obj: Observed) -> str:
     return f"{obj['kind']}.{obj['apiVersion']}"
-
-
-def _group_order(name: str) -> tuple[str, str, str]:
-    """Sort groups as Metacontroller goes through them: by API group, version and kind."""
-    kind, _, api_version = name.partition(".")
-    return group_of(api_version), api_version.rpartition("/")[2], kind
