@@ -94,19 +94,17 @@ def webhook_url(request: pytest.FixtureRequest, lab_if_any: Lab | None) -> str:
     return lab_if_any.hooks.url if lab_if_any else str(request.config.getoption("--e2e-webhook-url"))
 
 
-def _load(relative: str) -> Object:
-    loaded: Object = yaml.safe_load((MANIFESTS / relative).read_text(encoding="utf-8"))
-    return loaded
+def _needed() -> Iterator[Object]:
+    """Yield what a run needs besides its controller."""
+    for relative in ("namespace/userswarms.yaml", "crd/userswarms.crawbl.ai.yaml", "components/dedicated/people.yaml"):
+        yield from yaml.safe_load_all((MANIFESTS / relative).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def controller(webhook_url: str, cluster: Cluster, run: Run) -> Iterator[str]:
     """The name of the CompositeController that takes this run's swarms, installed here where it has to be."""
-    made: list[Object] = []
-    for relative in ("namespace/userswarms.yaml", "crd/userswarms.crawbl.ai.yaml"):
-        manifest = _load(relative)
-        if cluster.get(manifest["kind"], name=manifest["metadata"]["name"]) is None:
-            made.append(cluster.apply(manifest))
+    missing = [each for each in _needed() if cluster.get(each["kind"], each["metadata"]["name"]) is None]
+    made = [cluster.apply(each) for each in missing]
     cluster.wait_for_crd("userswarms.crawbl.ai")
 
     labels = {RUN_LABEL: run.name, E2E_LABEL: "true"}
@@ -125,7 +123,7 @@ def controller(webhook_url: str, cluster: Cluster, run: Run) -> Iterator[str]:
         # The order of uninstalling: the swarms, then who finalizes them, then what they are made of.
         cluster.remove_swarms(run.name)
         for manifest in reversed(made):
-            cluster.delete(manifest["kind"], name=manifest["metadata"]["name"])
+            cluster.delete(manifest["kind"], manifest["metadata"]["name"])
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ CHILD_KINDS = tuple(kind.kind for kind in RUNTIME_KINDS)
 """What every swarm is made of."""
 
 _MORE = {
+    "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
     "CompositeController": ("metacontroller.k8s.io/v1alpha1", "compositecontrollers"),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Pod": ("v1", "pods"),
@@ -49,7 +50,14 @@ _MORE = {
     "UserSwarm": ("crawbl.ai/v1alpha1", "userswarms"),
 }
 RESOURCES = {kind.kind: (kind.api_version, kind.resource) for kind in KINDS} | _MORE
-CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "CompositeController", "StorageClass", "UserSwarm"}
+CLUSTER_SCOPED = {
+    "ClusterRole",
+    "CompositeController",
+    "CustomResourceDefinition",
+    "Namespace",
+    "StorageClass",
+    "UserSwarm",
+}
 
 
 def path_of(kind: str, namespace: str = "", name: str = "") -> str:
