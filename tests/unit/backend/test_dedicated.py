@@ -329,7 +329,7 @@ def test_life_of_a_dedicated_swarm(running: tuple[Cluster, UserSwarmClient]) -> 
 
 def test_what_only_the_controller_can_judge_is_told_by_waiting(running: tuple[Cluster, UserSwarmClient]) -> None:
     _, client = running
-    swarm = client.ensure("w1", "u", isolation="Dedicated", quota={"pods": 1})
+    swarm = client.ensure("w1", "u", isolation="Dedicated", quota={"cpu": "1m"})
 
-    with pytest.raises(SwarmInvalidError, match=r"spec\.quota\.pods"):
+    with pytest.raises(SwarmInvalidError, match=r"spec\.quota\.cpu"):
         client.wait_verified(swarm, 60.0)
