@@ -1,36 +1,42 @@
 """What the hooks are asked and what they answer, in the states that a reader wants to see.
 
-The pairs are made by the dev cluster, whose time and uids are the same at every run: `NAME.request.json` is what
-Metacontroller sends, `NAME.response.json` the whole answer. Try one: `userswarm render --request FILE`.
+The pairs are made on the dev cluster, whose time and uids are the same at every run: `NAME.request.json` is what a hook
+is given, with what was looked up for it where that was needed, `NAME.response.json` its whole answer. Try one:
+`userswarm render --request FILE`.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from devcluster.faults import Trouble
-from devcluster.metacontroller import HookCall
-from userswarm.demo.cluster import Cluster
+from devcluster.hooks import Hook
+from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.finalize import finalize
+from userswarm.server import gathering
+from userswarm.sync import sync
+from userswarm.wire.k8s import CLAIM, STATEFUL_SET
 
 NAME = "workspace-golden"
 MEANING = "If the change is meant, write it with --update-golden and read the diff: this is what clusters will see."
 
+Json = dict[str, Any]
 Answer = tuple[str, str]
+Wanted = Callable[[Json, Json], bool]
 
 
 class Recorder:
-    """A cluster with one UserSwarm, and every call that was made about it."""
+    """A cluster with one UserSwarm, and every call of a hook that was made about it."""
 
-    def __init__(self) -> None:
-        self.cluster = Cluster()
-        self.calls: list[HookCall] = []
-        self.cluster.metacontroller.observers.append(self.calls.append)
-
-    def create(self, **spec: Any) -> None:
+    def __init__(self, **spec: Any) -> None:
+        self.calls: list[tuple[str, Json, Json]] = []
+        hooks = {"sync": self._recorded("sync", sync), "finalize": self._recorded("finalize", finalize)}
+        self.cluster = Cluster(hooks=hooks, controller=composite_controller(dedicated="placement" in spec))
         self.cluster.apply(
             {
                 "apiVersion": "crawbl.ai/v1alpha1",
@@ -40,17 +46,27 @@ class Recorder:
             }
         )
 
-    def find(self, wanted: Callable[[dict[str, Any], dict[str, Any]], bool], hook: str = "sync") -> Answer:
+    def _recorded(self, name: str, hook: gathering.Hook) -> Hook:
+        def record(request: Mapping[str, Any], settings: Any, now: Any) -> Mapping[str, Any]:
+            answer = hook(request, settings, now)
+            self.calls.append((name, copy.deepcopy(dict(request)), copy.deepcopy(dict(answer))))
+            return answer
+
+        def answer(request: Json) -> Mapping[str, Any]:
+            cluster = self.cluster
+            return gathering.answer(record, request, cluster.settings, cluster.clock.now(), cluster.gatherer)
+
+        return answer
+
+    def find(self, wanted: Wanted, hook: str = "sync") -> Answer:
         """Return the first call whose request and answer are as wanted."""
-        for call in self.calls:
-            if call.hook == hook:
-                request, answer = json.loads(call.request), json.loads(call.response.body)
-                if wanted(request, answer):
-                    return _readable(request), _readable(answer)
+        for name, request, answer in self.calls:
+            if name == hook and wanted(request, answer):
+                return _readable(request), _readable(answer)
         raise AssertionError(f"no such call among {len(self.calls)}")
 
 
-def _readable(value: dict[str, Any]) -> str:
+def _readable(value: Json) -> str:
     return json.dumps(_without_managed_fields(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -63,31 +79,27 @@ def _without_managed_fields(value: Any) -> Any:
     return value
 
 
-def _in_phase(phase: str) -> Callable[[dict[str, Any], dict[str, Any]], bool]:
+def _in_phase(phase: str) -> Wanted:
     return lambda request, answer: answer["status"]["phase"] == phase
 
 
-def _reason(answer: dict[str, Any]) -> str:
-    return next(each["reason"] for each in answer["status"]["conditions"] if each["type"] == "Ready")
+def _has(request: Json, kind: Any) -> bool:
+    return bool(request["children"].get(kind.group))
 
 
 def record_life() -> dict[str, Answer]:
     """Return the states of a swarm that is created, verified, suspended and deleted."""
     recorder = Recorder()
-    recorder.create()
+    recorder.cluster.settle()
+    # Nothing calls the hooks about a settled swarm, unless somebody touches it.
+    recorder.cluster.edit(NAME, {"metadata": {"labels": {"team": "a"}}})
     recorder.cluster.settle()
     pairs = {
         "new": recorder.find(_in_phase("Pending")),
-        "creating": recorder.find(lambda request, answer: _reason(answer) == "ClaimPending"),
-        "ready": recorder.find(
-            lambda request, answer: answer["status"]["phase"] == "Verifying" and not request["children"]["Job.batch/v1"]
-        ),
-        "verifying": recorder.find(
-            lambda request, answer: (
-                answer["status"]["phase"] == "Verifying" and bool(request["children"]["Job.batch/v1"])
-            )
-        ),
-        "verified": recorder.find(lambda request, answer: request["parent"].get("status", {}).get("verified") is True),
+        "claimed": recorder.find(lambda request, _: _has(request, CLAIM) and not _has(request, STATEFUL_SET)),
+        "ready": recorder.find(lambda _, answer: "http" in answer.get("needs", {})),
+        "answered": recorder.find(lambda request, _: "http" in request),
+        "verified": recorder.find(lambda request, _: request["parent"].get("status", {}).get("verified") is True),
     }
     recorder.cluster.edit(NAME, {"spec": {"suspend": True}})
     recorder.cluster.settle()
@@ -96,53 +108,68 @@ def record_life() -> dict[str, Answer]:
     recorder.cluster.settle()
     recorder.cluster.delete(NAME)
     recorder.cluster.settle()
-    for stage in ("1", "2", "3"):
-        pairs[f"teardown-{stage}"] = recorder.find(
-            lambda request, answer, stage=stage: _is_of_stage(request, stage),  # type: ignore[misc]
-            "finalize",
-        )
+    pairs["teardown"] = recorder.find(lambda request, _: _has(request, STATEFUL_SET), "finalize")
+    pairs["gone"] = recorder.find(lambda _, answer: bool(answer["finalized"]), "finalize")
     return pairs
 
 
-def _is_of_stage(request: dict[str, Any], stage: str) -> bool:
-    """Tell the stage by what is left: Pods or their makers, then Services and the like, then claims."""
-    children, pods = request["children"], request["related"]["Pod.v1"]
-    if children["StatefulSet.apps/v1"] or children["Job.batch/v1"] or pods:
-        return stage == "1"
-    if children["Service.v1"]:
-        return stage == "2"
-    return stage == "3"
+def record_retained() -> dict[str, Answer]:
+    """Return how a volume that is kept is released."""
+    recorder = Recorder(storage={"retainPolicy": "Retain"})
+    recorder.cluster.settle()
+    recorder.cluster.delete(NAME)
+    recorder.cluster.settle()
+    return {"teardown-retained": recorder.find(lambda request, _: _has(request, CLAIM), "finalize")}
+
+
+def record_walls() -> dict[str, Answer]:
+    """Return how the walls of a Dedicated swarm stay until it is known that no Pod is left behind them."""
+    recorder = Recorder(placement={"isolation": "Dedicated"})
+    recorder.cluster.settle()
+    recorder.cluster.delete(NAME)
+    recorder.cluster.settle()
+    return {"teardown-walls": recorder.find(lambda _, answer: "needs" in answer, "finalize")}
+
+
+def record_unhealthy() -> dict[str, Answer]:
+    """Return an attempt to verify a runtime that failed."""
+    recorder = Recorder()
+    recorder.cluster.faults.inject(Trouble.UNHEALTHY, "*", message="degraded")
+    recorder.cluster.run(60)
+    return {"attempt-failed": recorder.find(lambda request, answer: "http" in request)}
 
 
 def record_failed() -> dict[str, Answer]:
     """Return the state of a swarm whose container crashes until the deadline is over."""
     recorder = Recorder()
     recorder.cluster.faults.inject(Trouble.CRASH_LOOP, "*", exit_code=1)
-    recorder.create()
     recorder.cluster.run(700)
-    return {"failed": recorder.find(_in_phase("Failed"))}
+    failed = _in_phase("Failed")
+    return {"failed": recorder.find(lambda request, answer: failed(request, answer) and "Pod.v1" in request["related"])}
 
 
 def record_invalid() -> dict[str, Answer]:
     """Return the state of a running swarm whose spec was broken."""
     recorder = Recorder()
-    recorder.create()
     recorder.cluster.settle()
     recorder.cluster.edit(NAME, {"spec": {"config": {"tomlOverrides": "not = = toml"}}})
     recorder.cluster.settle()
     return {"invalid": recorder.find(_in_phase("Invalid"))}
 
 
+RECORDS = (record_life, record_retained, record_walls, record_unhealthy, record_failed, record_invalid)
+STATES = (
+    *("new", "claimed", "ready", "answered", "verified", "suspended", "failed", "attempt-failed", "invalid"),
+    *("teardown", "teardown-retained", "teardown-walls", "gone"),
+)
+
+
 @pytest.fixture(scope="module")
 def pairs() -> dict[str, Answer]:
-    return record_life() | record_failed() | record_invalid()
+    return {state: pair for record in RECORDS for state, pair in record().items()}
 
 
-@pytest.mark.parametrize(
-    "state",
-    ["new", "creating", "ready", "verifying", "verified", "suspended", "failed", "invalid"]
-    + [f"teardown-{stage}" for stage in (1, 2, 3)],
-)
+@pytest.mark.parametrize("state", STATES)
 def test_a_state_is_asked_and_answered_as_recorded(
     state: str, pairs: dict[str, Answer], golden: Callable[[str, str, str], None]
 ) -> None:
