@@ -28,13 +28,17 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one part says, None for nothing, and by what it judged; `missing` are its children that are not there."""
+    """What one part says, None for nothing, and by what it judged.
+
+    `missing` are its children that are asked for and not there; `held` are all parts behind a gate that is closed.
+    """
 
     part: Part
     config: Any
     verdict: Verdict | None
     sight: Sight
     missing: list[Manifest]
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     removed: dict[_Key, str] = {}
     closed = 0
     for (part, config), built in zip(plan.parts, plan.built(), strict=True):
-        held = closed and (not part.gate or part.gate > closed)
+        held = closed > 0 and (not part.gate or part.gate > closed)
         fitted = [] if held else part.fit(config, swarm, sight, built)
         obstacles = _find_obstacles(fitted, observation)
         removed |= obstacles
@@ -69,7 +73,7 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
         elif obstacles and (verdict is None or verdict.ok or part.decides):
             verdict = _being_replaced(obstacles)
         missing = [each for each in fitted if _find(each, observation) is None]
-        findings.append(Finding(part, config, verdict, sight, missing))
+        findings.append(Finding(part, config, verdict, sight, missing, held))
         if verdict is not None and not verdict.ok:
             closed = closed or part.gate  # the first is the lowest
             if part.decides and sight.blocked is None:

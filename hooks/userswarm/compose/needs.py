@@ -18,7 +18,7 @@ _KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 
 def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
     """Return the needs of all parts together: `objects`, one rule a kind and namespace, and `http`; or neither."""
-    asked = [finding.part.needs(finding.config, swarm, finding.sight) for finding in findings]
+    asked = [each.part.needs(each.config, swarm, each.sight) for each in findings if not each.held]
     rules: dict[tuple[str, str], Manifest] = {}
     for rule in [*(rule for each in asked for rule in each.objects), *_missing(findings)]:
         known = rules.setdefault((rule["resource"], rule.get("namespace", "")), rule)
