@@ -22,7 +22,15 @@ def invalid() -> Scene:
 
 def failing() -> Scene:
     scene = scenes.ready()
+    scene.http = {"error": "m" * 40_000}
+    scenes.step(scene)
+    return scene
+
+
+def failed() -> Scene:
+    scene = scenes.ready(scenes.user_swarm(verification={"maxAttempts": 1}))
     scene.http = {"status": 500, "body": "m" * 40_000}
+    scenes.step(scene)
     return scene
 
 
@@ -64,6 +72,7 @@ STATES: dict[str, Callable[[], Scene]] = {
     "Dedicated": lambda: scenes.verified(scenes.user_swarm(placement={"isolation": "Dedicated"})),
     "invalid": invalid,
     "failing": failing,
+    "failed": failed,
     "overdue": overdue,
     "crashing": crashing,
     **{f"without {kind.resource}": unmanaged(kind) for kind in RUNTIME_KINDS},
@@ -106,7 +115,7 @@ def test_the_words_of_the_crd_are_the_words_of_the_hooks() -> None:
 def test_resync_is_asked_for_only_where_time_alone_changes_something() -> None:
     asked = {state: STATES[state]().sync().get("resyncAfterSeconds") for state in STATES}
     assert all(seconds is None or seconds > 0 for seconds in asked.values())
-    for state in ("verified", "Dedicated", "invalid", "suspended"):
+    for state in ("verified", "Dedicated", "invalid", "suspended", "failed"):
         assert asked[state] is None, state
     for state in ("new", "created", "ready", "failing", "crashing", "overdue"):
         assert asked[state] is not None, state
