@@ -547,7 +547,7 @@ def test_samples_fit_the_crd(name: str) -> None:
 
 
 def test_the_samples_are_these() -> None:
-    assert SAMPLES == ["dedicated", "full", "minimal", "original"]
+    assert SAMPLES == ["dedicated", "echo", "full", "minimal", "original"]
     assert sample("minimal")["spec"].keys() == {"userId"}
 
 
