@@ -7,13 +7,13 @@ from collections import Counter
 from time import perf_counter
 
 import orjson
-from userswarm.gathering import answer
 
 from benchmarks.report import Report, Value
 from benchmarks.samples import SETTINGS, user_swarm
 from devcluster.hooks import HookResponse
 from userswarm.demo.cluster import Cluster
 from userswarm.finalize import finalize
+from userswarm.server.gathering import answer
 from userswarm.sync import sync
 
 _HOOKS = {"sync": sync, "finalize": finalize}
