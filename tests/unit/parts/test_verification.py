@@ -104,6 +104,17 @@ def test_a_request_that_could_not_be_made_is_due_again_soon_and_costs_no_attempt
     assert asked(scene.sync()) == ASKED
 
 
+def test_why_nobody_was_asked_is_said() -> None:
+    scene = scenes.ready()
+    scene.now += timedelta(seconds=31)
+    scene.unavailable = {"http": "too much is looked up at once"}
+    response = scene.sync()
+    told = condition(response, "Verified")["message"]
+    assert told.endswith("/health is to be asked; it was not asked: too much is looked up at once")
+    assert response["resyncAfterSeconds"] == 5
+    assert "attempts" not in response["status"]
+
+
 def test_without_a_request_a_ready_pod_is_enough() -> None:
     response = ready(mode="Readiness").sync()
     assert response["status"]["verified"] is True
