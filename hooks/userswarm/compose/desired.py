@@ -13,7 +13,7 @@ from userswarm.compose.plan import Plan
 from userswarm.compose.replace import find_obstacle
 from userswarm.parts import PARTS
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict
-from userswarm.wire.freeze import freeze_child
+from userswarm.wire.freeze import freeze_child, last_applied
 from userswarm.wire.k8s import CHILD_KINDS, CLAIM, NAMESPACE, RUNTIME_KINDS, Manifest, Observed
 from userswarm.wire.observe import Observation
 
@@ -59,10 +59,14 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     children: list[Manifest] = []
     findings: list[Finding] = []
     removed: dict[_Key, str] = {}
+    standing: dict[_Key, Manifest] = {}
     closed = 0
     for (part, config), built in zip(plan.parts, plan.built(), strict=True):
         held = closed > 0 and (not part.gate or part.gate > closed)
-        fitted = [] if held else part.fit(config, swarm, sight, built)
+        fitted = part.fit(config, swarm, sight, built)
+        if held:
+            standing |= {_key(each): each for each in fitted}
+            fitted = []
         obstacles = _find_obstacles(fitted, observation)
         removed |= obstacles
         children += [each for each in fitted if _group(each) in managed and _key(each) not in obstacles]
@@ -80,7 +84,8 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
                 sight = replace(sight, blocked=verdict)
     answered = removed.keys() | map(_key, children)
     kept = [
-        freeze_child(child)
+        # Under server-side apply a child does not say how it was applied, and a wall that is lost must come again.
+        last_applied(child) or standing.get(_key(child)) or freeze_child(child)
         for child in observation.children()
         if _key(child) not in answered and (closed or _is_never_left_out(child))
     ]

@@ -182,6 +182,21 @@ def test_while_a_wall_is_missing_it_alone_is_made_and_nothing_else_is_changed_or
     assert condition(response, "NamespaceReady")["reason"] == "ChildMissing"
 
 
+def test_under_server_side_apply_a_wall_that_is_lost_comes_again() -> None:
+    scene = scenes.verified(walled())
+    for objects in scene.children.values():
+        for each in objects.values():
+            del each["metadata"]["annotations"][scenes.LAST_APPLIED]
+    before = scene.sync()["children"]
+    scene.drop(NETWORK_POLICY, f"{NAME}-deny")
+    after = scene.sync()["children"]
+    assert sorted(map(json.dumps, after)) == sorted(map(json.dumps, before))
+
+    # Nothing that was not there comes about with it.
+    scene.drop(SERVICE, NAME)
+    assert ("Service", NAME) not in names(scene.sync())
+
+
 def last_applied(scene: Scene) -> list[Json]:
     return [
         json.loads(each["metadata"]["annotations"][scenes.LAST_APPLIED])
