@@ -153,6 +153,26 @@ def _foreign_claim(draw: st.DrawFn, scene: Scene) -> None:
         scene.relate(foreign)
 
 
+def _earlier_life(draw: st.DrawFn, scene: Scene) -> None:
+    """Its volume was left, and its Pod may be there, may be gone, or could not be looked at."""
+    if not scene.children[STATEFUL_SET.group] or not scene.children[CLAIM.group]:
+        return
+    scenes.pod_of(scene)
+    for claim in list(scene.children[CLAIM.group].values()):
+        scene.drop(CLAIM, claim["metadata"]["name"])
+        left = scene.relate(copy.deepcopy(claim))
+        left["metadata"]["ownerReferences"] = []
+        if draw(st.booleans()):
+            left["metadata"]["deletionTimestamp"] = GONE
+        if draw(st.booleans()):
+            left["metadata"]["annotations"]["crawbl.ai/user-id"] = "another user"
+    scene.children[STATEFUL_SET.group].clear()
+    if draw(st.booleans()):
+        scene.related[POD.group].clear()
+    elif draw(st.booleans()):
+        del scene.related[POD.group]
+
+
 def _older_claim(draw: st.DrawFn, scene: Scene) -> None:
     if not any(rule["resource"] == CLAIM.resource for rule in scene.resources):
         return  # what no rule lists is never among the children
@@ -231,6 +251,7 @@ CHANGES: list[Callable[[st.DrawFn, Scene], None]] = [
     _answer,
     _unmanage,
     _foreign_claim,
+    _earlier_life,
     _older_claim,
     _lose_status,
     _only_claims_left,
@@ -421,6 +442,8 @@ def holds_every_clause(request: Json, settings: Any) -> bool:
         return False
     if status["observedGeneration"] < stateful_set["metadata"]["generation"]:
         return False
+    if spec["verification"]["mode"] == "Readiness":
+        return True
     answered = request.get("http") or {}
     if answered.get("status") == 200 and answered["body"] in ("", scenes.HEALTHY["body"]):
         return True

@@ -59,6 +59,8 @@ GOOD: list[Json] = [
     {"placement": {"nodeSelector": {}, "tolerations": [{"operator": "Exists", "key": "", "value": ""}]}},
     {"verification": {"maxAttempts": 1, "timeoutSeconds": 3}},
     {"verification": {"maxAttempts": 2, "path": "/healthz"}},
+    {"verification": {"mode": "Readiness"}},
+    {"verification": {"mode": "Request"}},
 ]
 BAD: list[Json] = [
     {"config": {"tomlOverrides": "= broken"}},
