@@ -370,8 +370,12 @@ def test_a_hook_needs_nothing_but_what_has_its_own_names(scene: Scene) -> None:
 
 
 @many
-@given(observed())
-def test_no_pod_is_started_on_a_volume_that_is_not_known_to_be_this_swarms(scene: Scene) -> None:
+@given(observed(), st.booleans(), st.data())
+def test_no_pod_is_started_on_a_volume_that_is_not_known_to_be_this_swarms(
+    scene: Scene, earlier: bool, data: st.DataObject
+) -> None:
+    if earlier:
+        _earlier_life(data.draw, scene)
     request = scene.request()
     try:
         response = sync(request, scene.settings, scene.now)
