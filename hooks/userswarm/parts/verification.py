@@ -116,7 +116,9 @@ def _has_passed(verification: Verification, sight: Sight) -> bool:
     """Tell whether this very runtime has passed since its Pod became ready."""
     if sight.status.get("verifiedChecksum") != verification.checksum:
         return False
-    passed = read_time(sight.status.get("verifiedAt"))
+    before, passed = sight.conditions.get(runtime.CONDITION), read_time(sight.status.get("verifiedAt"))
+    if before is None or before["status"] != "True":
+        return False  # also where a clock that ran ahead wrote a time that is still to come
     return passed is not None and passed >= sight.since(runtime.CONDITION, "True")
 
 
