@@ -158,8 +158,9 @@ def _earlier_life(draw: st.DrawFn, scene: Scene) -> None:
     if not scene.children[STATEFUL_SET.group] or not scene.children[CLAIM.group]:
         return
     scenes.pod_of(scene)
-    for claim in list(scene.children[CLAIM.group].values()):
-        scene.drop(CLAIM, claim["metadata"]["name"])
+    claims = list(scene.children[CLAIM.group].values())
+    scene.children[CLAIM.group].clear()
+    for claim in claims:
         left = scene.relate(copy.deepcopy(claim))
         left["metadata"]["ownerReferences"] = []
         if draw(st.booleans()):
