@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import scenes
 from userswarm.compose.plan import compute_plan
-from userswarm.spec.identity import Identity, identify
-from userswarm.spec.parent import parse_parent
+from userswarm.spec.identity import Identity
 from userswarm.spec.slugs import slug
 
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -51,7 +49,7 @@ USERS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 
 
 def identity(name: str, user: str = "user-1") -> Identity:
-    return identify(parse_parent(scenes.user_swarm(name, userId=user), scenes.SETTINGS))
+    return compute_plan(scenes.user_swarm(name, userId=user), scenes.SETTINGS).swarm.identity
 
 
 @given(NAMES, USERS)
@@ -60,7 +58,7 @@ def identity(name: str, user: str = "user-1") -> Identity:
 @example("1", " ")
 def test_names_and_labels_are_always_valid(name: str, user: str) -> None:
     plan = compute_plan(scenes.user_swarm(name, userId=user), scenes.SETTINGS)
-    for child in (*plan.children(), plan.smoke_test(20)):
+    for child in plan.children():
         made = child["metadata"]["name"]
         assert DNS_1035.fullmatch(made), made
         if child["kind"] == "StatefulSet":
@@ -74,11 +72,11 @@ def test_names_and_labels_are_always_valid(name: str, user: str) -> None:
                 assert LABEL_VALUE.fullmatch(value), value
         assert child["metadata"]["annotations"]["crawbl.ai/name"] == name
         assert child["metadata"]["annotations"]["crawbl.ai/user-id"] == user
-    assert DNS_1123.fullmatch(plan.identity.pod)
+    assert DNS_1123.fullmatch(plan.swarm.identity.pod)
 
 
 def objects(one: Identity) -> set[tuple[str, str]]:
-    """Return (kind, name) of all that a swarm has, its Pod and its smoke tests included."""
+    """Return (kind, name) of all that a swarm has, its Pod included."""
     return {
         ("ServiceAccount", one.name),
         ("Service", one.name),
@@ -87,7 +85,6 @@ def objects(one: Identity) -> set[tuple[str, str]]:
         ("ConfigMap", one.config_map),
         ("PersistentVolumeClaim", one.claim),
         ("Pod", one.pod),
-        *(("Job", one.smoke_test("same series", attempt)) for attempt in (1, 2, 11)),
     }
 
 
@@ -120,12 +117,3 @@ def test_two_users_never_share_a_label(one: str, other: str) -> None:
 @given(NAMES, USERS)
 def test_the_same_swarm_has_the_same_names_again(name: str, user: str) -> None:
     assert identity(name, user) == identity(name, user)
-
-
-@given(NAMES, st.integers(1, 20), st.text(max_size=10), st.integers(1, 20), st.text(max_size=10))
-def test_smoke_tests_share_a_name_only_where_they_are_the_same(
-    name: str, attempt: int, series: str, other_attempt: int, other_series: str
-) -> None:
-    one = identity(name)
-    same: Any = (attempt, series) == (other_attempt, other_series)
-    assert (one.smoke_test(series, attempt) == one.smoke_test(other_series, other_attempt)) is same
