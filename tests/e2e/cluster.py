@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -87,6 +88,19 @@ class Cluster:
         except ApiStatusError as error:
             if error.status != 404:
                 raise
+
+    @contextmanager
+    def without(self, *places: tuple[str, str]) -> Iterator[None]:
+        """Take away objects, each by kind and name, and put them back in the end."""
+        taken = [found for kind, name in places if (found := self.get(kind, name)) is not None]
+        for each in taken:
+            self.delete(each["kind"], each["metadata"]["name"])
+        try:
+            yield
+        finally:
+            for each in taken:
+                metadata = {field: each["metadata"][field] for field in ("name", "labels") if field in each["metadata"]}
+                self.apply({**each, "metadata": metadata})
 
     def children(self, swarm: Object) -> list[Object]:
         """Return what belongs to a swarm in the runtime namespace, by owner."""

@@ -124,6 +124,7 @@ def controller(webhook_url: str, cluster: Cluster, run: Run) -> Iterator[str]:
         cluster.remove_swarms(run.name)
         for manifest in reversed(made):
             cluster.delete(manifest["kind"], manifest["metadata"]["name"])
+            cluster.wait_gone(manifest["kind"], manifest["metadata"]["name"])
 
 
 @pytest.fixture

@@ -72,14 +72,13 @@ class Lab:
 
     def __init__(self, scripts: Path, log: Path) -> None:
         self._scripts = scripts
-        self._log = log
-        self.hooks = self.new_hooks({})
+        self.hooks = self.new_hooks({}, log)
 
-    def new_hooks(self, settings: Mapping[str, str]) -> Hooks:
+    def new_hooks(self, settings: Mapping[str, str], log: Path) -> Hooks:
         """Return hooks that reach Services as everything here does, not started yet."""
         base = int(os.environ.get("LAB_PORT_BASE", "16000"))
         proxy = {f"{PREFIX}SERVICE_PROXY": f"http://127.0.0.1:{base + 880}"}
-        return Hooks({**proxy, **settings}, self._log)
+        return Hooks({**proxy, **settings}, log)
 
     def kill(self, name: str) -> None:
         """End a process of the cluster at once."""

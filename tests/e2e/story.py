@@ -42,6 +42,7 @@ CHILD_KINDS = tuple(kind.kind for kind in RUNTIME_KINDS)
 
 _MORE = {
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
+    "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "CompositeController": ("metacontroller.k8s.io/v1alpha1", "compositecontrollers"),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Pod": ("v1", "pods"),
@@ -52,6 +53,7 @@ _MORE = {
 RESOURCES = {kind.kind: (kind.api_version, kind.resource) for kind in KINDS} | _MORE
 CLUSTER_SCOPED = {
     "ClusterRole",
+    "ClusterRoleBinding",
     "CompositeController",
     "CustomResourceDefinition",
     "Namespace",
