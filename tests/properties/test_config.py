@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userswarm.parts.config_toml import MAX_LEVELS, find_toml_problem, render_config
+from userswarm.parts.configuration.toml import MAX_LEVELS, find_toml_problem, render_config
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.one_of(

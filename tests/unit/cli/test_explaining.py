@@ -17,7 +17,7 @@ from userswarm.compose import status
 from userswarm.errors import RequestError
 from userswarm.parts import storage, verification
 from userswarm.parts.dedicated import namespace
-from userswarm.parts.pod_trouble import REASONS
+from userswarm.parts.runtime.trouble import REASONS
 from userswarm.wire.k8s import CONFIG_MAP, STATEFUL_SET
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from userswarm.errors import Problem
-from userswarm.parts.config_toml import FILE_NAME, find_toml_problem, render_config
+from userswarm.parts.configuration.toml import FILE_NAME, find_toml_problem, render_config
 from userswarm.parts.shape import Part, Sight, Verdict, judge_present
 from userswarm.spec.secrets import check_secret
 from userswarm.spec.swarm import Asked, Check, Swarm

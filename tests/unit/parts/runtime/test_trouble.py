@@ -6,7 +6,7 @@ import pytest
 
 import scenes
 from scenes import Json, condition
-from userswarm.parts.pod_trouble import REASONS, find_pod_trouble
+from userswarm.parts.runtime.trouble import REASONS, find_pod_trouble
 from userswarm.wire.k8s import POD, STATEFUL_SET
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from userswarm.parts.config_toml import MAX_LEVELS, find_toml_problem, render_config
+from userswarm.parts.configuration.toml import MAX_LEVELS, find_toml_problem, render_config
 
 BUILT_IN = {"gateway": {"host": "[::]", "port": 42617, "allow_public_bind": True, "require_pairing": False}}
 
