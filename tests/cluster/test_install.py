@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from cluster import stand_ins
 from cluster.api import Api, Object
 from cluster.control_plane import ControlPlane, running
+from cluster.waiting import until_nothing
 from contract.rendered import (
     ALL_AT_ONCE,
     ALONE,
@@ -31,9 +31,6 @@ from contract.rendered import (
     title,
 )
 
-PATIENCE = 60
-"""Seconds for what the control plane does later: types checked, namespaces emptied."""
-
 
 def readme_lines(heading: str) -> list[str]:
     """Return the shell lines of a section's first block; one that ends with a backslash goes on in the next."""
@@ -41,14 +38,6 @@ def readme_lines(heading: str) -> list[str]:
     found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
     assert found, f"README, {heading}: no block of shell"
     return found[1].replace("\\\n", "").splitlines()
-
-
-def until(what: str, look: Callable[[], str]) -> None:
-    """Wait until nothing is found any more; fail with what is."""
-    deadline = time.monotonic() + PATIENCE
-    while found := look():
-        assert time.monotonic() < deadline, f"{what}: {found}"
-        time.sleep(0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,7 @@ class Operator:
             before, last = last, self.everything()
             return ", ".join(sorted(dict(before.items() ^ last.items())))
 
-        until("still being written", look)
+        until_nothing("still being written", look)
         return last
 
 
@@ -154,7 +143,7 @@ def test_the_readme_installs_quietly_and_uninstalls_wholly(
     if components:
         switch_on(operator.checkout / "manifests", *components)
         operator.run_all(AGAIN, overlay)
-    until("types not checked", lambda: unchecked(operator.api))
+    until_nothing("types not checked", lambda: unchecked(operator.api))
     assert [each for policy in policies(operator.api) for each in policy["status"]["typeChecking"].items()] == []
 
     installed = operator.settled()
@@ -163,7 +152,7 @@ def test_the_readme_installs_quietly_and_uninstalls_wholly(
     assert operator.settled() == installed
 
     operator.run_all(UNINSTALL, overlay)
-    until("left behind", lambda: ", ".join(sorted(operator.everything().keys() - before.keys())))
+    until_nothing("left behind", lambda: ", ".join(sorted(operator.everything().keys() - before.keys())))
 
 
 def policies(api: Api) -> list[Object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,20 +9,12 @@ from typing import Any
 import pytest
 
 from cluster.api import Api, Object, RefusedError
+from cluster.life import swarm
+from cluster.waiting import until_nothing
 from contract.rendered import named, production_with, rendered
 from userswarm.spec.schema import load_crd
 
-PATIENCE = 60
 LENT = {"crawbl.ai/allow-userswarms": "true"}
-
-
-def swarm(name: str = "ann", **spec: Any) -> Object:
-    return {
-        "apiVersion": "crawbl.ai/v1alpha1",
-        "kind": "UserSwarm",
-        "metadata": {"name": name},
-        "spec": {"userId": "u", **spec},
-    }
 
 
 def config_map(namespace: str) -> Object:
@@ -41,13 +32,6 @@ def refusal(ask: Callable[[], Any]) -> str:
     except RefusedError as error:
         return error.message
     return ""
-
-
-def until(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +181,11 @@ def patch_of(path: str, value: Any) -> Object:
 @pytest.fixture(scope="module")
 def api(installed: Api) -> Iterator[Api]:
     """The API with the policies at work: platform.yaml is what they wait for."""
-    made = [STORED, OLDER, namespace("swarm-mine"), namespace("lent", **LENT), namespace("other")]
+    made = [STORED, OLDER, namespace("swarm-mine"), namespace("lent", **LENT), namespace("strangers")]
     platform = named(production_with(), "ConfigMap", "userswarm-platform")
 
     def denied() -> bool:
-        theirs = config_map("other")
+        theirs = config_map("strangers")
         return bool(
             refusal(lambda: installed.create(OLDER | {"metadata": {"name": "new"}}, dryRun="All"))
             and refusal(lambda: metacontroller(installed).create(theirs, dryRun="All"))
@@ -209,11 +193,11 @@ def api(installed: Api) -> Iterator[Api]:
 
     for item in (*made, platform):
         installed.create(item)
-    until("the policies do not begin", denied)
+    until_nothing("admitted before the policies are at work", lambda: "" if denied() else "both")
     yield installed
     for item in (platform, *made):
         installed.delete(item)
-    until("the policies do not end", lambda: not denied())
+    until_nothing("refused after the policies", lambda: "both" if denied() else "")
 
 
 def metacontroller(api: Api) -> Api:
@@ -259,7 +243,7 @@ WRITES = [
     ("create", config_map("userswarms"), ""),
     ("create", config_map("swarm-mine"), ""),
     ("create", config_map("lent"), ""),
-    ("create", config_map("other"), "Metacontroller may not write configmaps in other; label the namespace"),
+    ("create", config_map("strangers"), "Metacontroller may not write configmaps in strangers; label the namespace"),
     ("create", namespace("swarm-new"), ""),
     ("create", namespace("new"), "Metacontroller may not write namespaces in new"),
     ("create", namespace("new", **LENT), "Metacontroller may not write namespaces in new"),
@@ -267,7 +251,7 @@ WRITES = [
     ("delete", namespace("lent"), "Metacontroller may not write namespaces in lent"),
     ("delete", namespace("userswarms"), "Metacontroller may not write namespaces in userswarms"),
     ("update", namespace("swarm-mine", a="b"), ""),
-    ("update", namespace("other", **LENT), "Metacontroller may not write namespaces in other"),
+    ("update", namespace("strangers", **LENT), "Metacontroller may not write namespaces in strangers"),
 ]
 
 
@@ -288,7 +272,7 @@ def test_metacontroller_writes_where_swarms_live_and_nowhere_else(
 
 
 def test_nobody_else_is_held_to_metacontrollers_policy(api: Api) -> None:
-    api.create(config_map("other"), dryRun="All")
+    api.create(config_map("strangers"), dryRun="All")
 
 
 def test_every_rule_has_refused_something() -> None:

@@ -6,21 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.api import Api, Object
 from cluster.control_plane import ControlPlane, kubeconfig_for
+from cluster.life import NOW, sample, swarm
 from cluster.metacontroller import Metacontroller
-from contract.rendered import MANIFESTS, named, of_kind, rendered
+from contract.rendered import named, of_kind, rendered
 from userswarm.backend import UserSwarmClient
 from userswarm.spec.settings import Settings
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 NARROW = ("metacontroller", "narrow")
 """An account with what Metacontroller has where no swarm has a namespace of its own."""
 
@@ -258,17 +256,17 @@ def test_a_member_may_do_what_their_role_says_inside_and_nothing_to_the_walls(ap
 
 
 @pytest.mark.parametrize(
-    ("account", "sample"),
+    ("account", "name"),
     [(NARROW, "full"), (WIDE, "full"), (WIDE, "dedicated")],
     ids=["shared swarms only", "shared", "dedicated"],
 )
 def test_metacontroller_makes_a_swarm_with_no_more_than_its_own_roles(
-    api: Api, controller: Object, account: tuple[str, str], sample: str
+    api: Api, controller: Object, account: tuple[str, str], name: str
 ) -> None:
-    parent = yaml.safe_load((MANIFESTS / "samples" / f"{sample}.yaml").read_text(encoding="utf-8"))
+    parent = sample(name)
     parent["metadata"]["name"] += f"-{account[1]}"
     # Who writes a Role has to hold what it gives.
-    if sample == "dedicated":
+    if name == "dedicated":
         parent["spec"]["access"]["role"] = "edit"
     kinds = controller if account == WIDE else named(rendered("controller"), "CompositeController", "userswarm")
     api.create(parent)
@@ -304,12 +302,7 @@ def test_a_backend_lives_on_its_role(control_plane: ControlPlane, api: Api, tmp_
 
 
 def test_the_reaper_lives_on_its_role(control_plane: ControlPlane, api: Api, tmp_path: Path) -> None:
-    orphan = {
-        "apiVersion": "crawbl.ai/v1alpha1",
-        "kind": "UserSwarm",
-        "metadata": {"name": "workspace-orphan"},
-        "spec": {"userId": "gone"},
-    }
+    orphan = swarm("workspace-orphan")
     owners = tmp_path / "owners.json"
     owners.write_text(json.dumps({"owners": [{"workspaceId": "other", "userId": "u"}]}))
     api.create(orphan)

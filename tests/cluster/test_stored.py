@@ -9,88 +9,25 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.api import Api, Object
-from cluster.metacontroller import Metacontroller
-from contract.rendered import MANIFESTS
+from cluster.life import SAMPLES, Life, sample, swarm
+from contract.rendered import of_kind, rendered
 from properties.test_workloads import CORPUS
 from userswarm.spec.schema import load_crd
-from userswarm.spec.settings import Settings
-
-NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
-SAMPLES = sorted(path.stem for path in (MANIFESTS / "samples").glob("*.yaml"))
-
-# A tenant may ask for it all the same.
-WITHOUT_EFFECT = "spec.SessionAffinity is ignored for headless services"
 
 
-def swarm(name: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "crawbl.ai/v1alpha1",
-        "kind": "UserSwarm",
-        "metadata": {"name": name},
-        "spec": {"userId": "user-1", **spec},
-    }
-
-
-class Life:
-    """A swarm on the real server, with a Metacontroller that goes on until it has nothing to write."""
-
-    def __init__(self, api: Api, controller: Object, parent: Object) -> None:
-        self.api = api
-        self.metacontroller = Metacontroller(api, controller, Settings(), NOW)
-        self.parent = parent
-        api.warnings.clear()
-        api.create(parent)
-
-    def settle(self) -> list[str]:
-        """Write until all is as wanted; return what was written. Nothing may be refused or warned of."""
-        written = self.metacontroller.settle(self.parent)
-        assert self.metacontroller.refused == []
-        assert [each for each in self.api.warnings if WITHOUT_EFFECT not in each] == []
-        stored = self.api.get(self.parent)
-        assert stored is not None
-        (valid,) = (each for each in stored["status"]["conditions"] if each["type"] == "SpecValid")
-        assert valid["status"] == "True", valid["message"]
-        return written
-
-    def change(self, spec: Object) -> list[str]:
-        """Give the swarm another spec and settle it."""
-        stored = self.api.get(self.parent)
-        assert stored is not None
-        self.api.update({**stored, "spec": spec})
-        return self.settle()
-
-    def bind_claim(self) -> None:
-        """Say that the volume is there."""
-        stored = self.api.get(self.parent)
-        assert stored is not None
-        for claim in self.metacontroller.children(stored)["PersistentVolumeClaim.v1"].values():
-            size = claim["spec"]["resources"]["requests"]["storage"]
-            self.api.merge(claim, {"status": {"phase": "Bound", "capacity": {"storage": size}}}, "status")
-
-    def end(self) -> None:
-        """Delete the swarm; its children go after it."""
-        self.api.delete(self.parent)
-
-
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_a_sample_is_stored_as_it_was_sent(installed: Api, controller: Object, sample: str) -> None:
-    parent = yaml.safe_load((MANIFESTS / "samples" / f"{sample}.yaml").read_text(encoding="utf-8"))
-    life = Life(installed, controller, parent)
-    try:
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_is_stored_as_it_was_sent(installed: Api, controller: Object, name: str) -> None:
+    with Life(installed, controller, sample(name)) as life:
         written = life.settle()
         assert {each.split()[0] for each in written} == {"create"}
         assert len(written) >= 6
         life.bind_claim()
         assert life.settle() == []
-    finally:
-        life.end()
 
 
 SPEC: Any = load_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -209,25 +146,20 @@ def go_through(life: Life, spec: Object, paths: list[str]) -> None:
             spec["storage"] = steps[-1]["storage"]
 
 
-def test_each_field_of_a_shared_swarm_costs_one_update(installed: Api, controller: Object) -> None:
+def test_each_field_of_a_shared_swarm_costs_one_update(installed: Api) -> None:
     parent = swarm("changing", storage={"size": "2Gi"})
-    life = Life(installed, controller, parent)
-    try:
+    (controller,) = of_kind(rendered("controller"), "CompositeController")
+    with Life(installed, controller, parent) as life:
         life.settle()
         life.bind_claim()
         go_through(life, parent["spec"], fields(dedicated=False))
-    finally:
-        life.end()
 
 
 def test_each_field_of_a_dedicated_swarm_costs_one_update(installed: Api, controller: Object) -> None:
     room = {"cpu": "4", "memory": "4Gi", "pods": 20, "persistentVolumeClaims": 3}
     limits = {"max": {"cpu": "2", "memory": "2Gi"}}
     parent = swarm("changing-too", placement={"isolation": "Dedicated"}, quota=room, limitRange=limits)
-    life = Life(installed, controller, parent)
-    try:
+    with Life(installed, controller, parent) as life:
         life.settle()
         life.bind_claim()
         go_through(life, parent["spec"], fields(dedicated=True))
-    finally:
-        life.end()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cluster.api import Api, Object, RefusedError
+from cluster.life import NOW, swarm
 from cluster.metacontroller import as_created
 from contract.rendered import named, rendered
 from devcluster.merge import apply_update
@@ -27,7 +27,6 @@ from userswarm.errors import InvalidParentError
 from userswarm.spec.quantity import canonical_amount
 from userswarm.spec.settings import Settings
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 ROOMY = "roomy"
 """A namespace like that of the runtimes, without its quota."""
 
@@ -48,17 +47,12 @@ def api(installed: Api) -> Iterator[Api]:
     installed.delete(namespace)
 
 
-def swarm(name: str = "ann", **spec: Any) -> Object:
+def roomy_swarm(name: str = "ann", **spec: Any) -> Object:
     """Return a UserSwarm in the roomy namespace, or one with a namespace of its own."""
     placement = spec.get("placement", {})
     if placement.get("isolation") != "Dedicated":
         spec["placement"] = {**placement, "runtimeNamespace": ROOMY}
-    return {
-        "apiVersion": "crawbl.ai/v1alpha1",
-        "kind": "UserSwarm",
-        "metadata": {"name": name},
-        "spec": {"userId": "u", **spec},
-    }
+    return swarm(name, **spec)
 
 
 def problems_of(parent: Object) -> list[str]:
@@ -212,34 +206,34 @@ def with_field(spec: Object, path: str, value: Any) -> Object:
 @pytest.mark.parametrize("path", BOUNDS)
 def test_a_field_at_its_bounds_is_taken_or_named(api: Api, path: str) -> None:
     for value in BOUNDS[path]:
-        for problem in judge(api, swarm(**with_field({}, path, value))):
+        for problem in judge(api, roomy_swarm(**with_field({}, path, value))):
             assert problem.startswith("spec."), problem
 
 
 @pytest.mark.parametrize("path", BOUNDS_OF_DEDICATED)
 def test_a_dedicated_swarms_field_at_its_bounds_is_taken_or_named(api: Api, path: str) -> None:
     for value in BOUNDS_OF_DEDICATED[path]:
-        for problem in judge(api, swarm(**with_field(DEDICATED, path, value))):
+        for problem in judge(api, roomy_swarm(**with_field(DEDICATED, path, value))):
             assert problem.startswith("spec."), problem
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_swarm_of_any_name_is_taken(api: Api, name: str) -> None:
     access = {"role": "edit", "members": [MEMBER]}
-    assert judge(api, swarm(name)) == []
-    assert judge(api, swarm(name, **DEDICATED, access=access, workloads=list(CORPUS[1:]))) == []
+    assert judge(api, roomy_swarm(name)) == []
+    assert judge(api, roomy_swarm(name, **DEDICATED, access=access, workloads=list(CORPUS[1:]))) == []
 
 
 @settings(drawing, max_examples=100)
 @given(SPECS)
 def test_a_drawn_swarm_is_taken_as_it_is_sent(api: Api, spec: Object) -> None:
-    assert judge(api, swarm(**copy.deepcopy(spec))) == []
+    assert judge(api, roomy_swarm(**copy.deepcopy(spec))) == []
 
 
 @settings(drawing, max_examples=200)
 @given(workloads())
 def test_a_drawn_workload_is_taken_as_it_is_sent_or_named(api: Api, workload: Object) -> None:
-    for problem in judge(api, swarm(**DEDICATED, workloads=[workload])):
+    for problem in judge(api, roomy_swarm(**DEDICATED, workloads=[workload])):
         assert problem.startswith("spec.workloads"), problem
 
 
