@@ -19,13 +19,17 @@ from cluster.binaries import NoBinariesError, find_binaries
 from cluster.control_plane import ControlPlane, running
 from contract.rendered import ALL_AT_ONCE, named, production_with, rendered
 
-STORAGE_CLASS = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-    "provisioner": "tests.invalid",
-    "allowVolumeExpansion": True,
-}
+CLASSES = [
+    {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "tests.invalid",
+        "allowVolumeExpansion": True,
+    },
+    {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "gvisor"}, "handler": "runsc"},
+]
+"""What a cluster has of its own, and the samples name."""
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +52,7 @@ def admin(control_plane: ControlPlane) -> Api:
 @pytest.fixture(scope="session")
 def installed(admin: Api) -> Api:
     """The API with all of production installed, but for platform.yaml: without it the policies let everything pass."""
-    before = [STORAGE_CLASS, *stand_ins.neighbours(), *stand_ins.metacontrollers()]
+    before = [*CLASSES, *stand_ins.neighbours(), *stand_ins.metacontrollers()]
     ours = [each for name in ("namespace", "crd", "metacontroller") for each in rendered(name)]
     for item in [*before, *ours, *production_with(*ALL_AT_ONCE)]:
         if item["metadata"]["name"] != "userswarm-platform":
