@@ -16,6 +16,7 @@ import pytest
 from cluster import stand_ins
 from cluster.api import Api, Object
 from cluster.control_plane import ControlPlane, running
+from cluster.life import SAMPLES
 from cluster.waiting import until_nothing
 from contract.rendered import (
     ALL_AT_ONCE,
@@ -139,7 +140,10 @@ def test_the_readme_installs_quietly_and_uninstalls_wholly(
     before = operator.settled()
 
     operator.run_all(INSTALL, overlay)
-    operator.run("kubectl apply -f manifests/samples")
+    for name in SAMPLES:
+        # Of an image that production's platform.yaml does not allow: for a cluster of one's own.
+        if overlay is dev or name != "echo":
+            operator.run(f"kubectl apply -f manifests/samples/{name}.yaml")
     if components:
         switch_on(operator.checkout / "manifests", *components)
         operator.run_all(AGAIN, overlay)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cluster.api import Api, Object, RefusedError
-from cluster.life import NOW, swarm
+from cluster.life import swarm
 from cluster.metacontroller import as_created
 from contract.rendered import named, rendered
 from devcluster.merge import apply_update
