@@ -97,7 +97,7 @@ def _decode(value: Any, field: str, *, in_service: bool) -> Any:
     if not isinstance(value, dict):
         return value
     if field in _QUANTITIES:
-        return {name: _quantity(item, f"{field}.{name}") for name, item in value.items() if item is not None}
+        return {name: _amount(item, f"{field}.{name}") for name, item in value.items() if item is not None}
     if _is_map(field, in_service=in_service):
         return {name: item for name, item in value.items() if item is not None}
     decoded = {}
@@ -118,15 +118,23 @@ def _is_omitted(name: str, value: Any, *, in_service: bool) -> bool:
     if value == {}:
         return name in _QUANTITIES or _is_map(name, in_service=in_service)
     if value == []:
-        return name not in _KEPT_LISTS
+        return name not in _KEPT_LISTS or (in_service and name == "ports")
     if value == "":
         return name not in _KEPT_TEXTS
     return name in _ZEROS and not value
 
 
 def _quantity(value: Any, field: str) -> str:
+    return _read(quantities.canonical, value, field)
+
+
+def _amount(value: Any, field: str) -> str:
+    return _read(quantities.canonical_amount, value, field)
+
+
+def _read(written: Callable[[str | int], str], value: Any, field: str) -> str:
     try:
-        return quantities.canonical(value)
+        return written(value)
     except QuantityError as error:
         raise bad_request(f"{field}: {error}") from None
 
@@ -177,8 +185,11 @@ def _stateful_set(obj: Manifest, _: random.Random) -> None:
     spec = obj.setdefault("spec", {})
     _default(spec, podManagementPolicy="OrderedReady", replicas=1, revisionHistoryLimit=10)
     strategy = spec.setdefault("updateStrategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+    if "type" not in strategy:
+        strategy["type"] = "RollingUpdate"
+        strategy.setdefault("rollingUpdate", {})
+    if "rollingUpdate" in strategy:
+        strategy["rollingUpdate"].setdefault("partition", 0)
     _default(spec.setdefault("persistentVolumeClaimRetentionPolicy", {}), whenDeleted="Retain", whenScaled="Retain")
     for claim in spec.get("volumeClaimTemplates", ()):
         _default(claim, apiVersion="v1", kind="PersistentVolumeClaim")

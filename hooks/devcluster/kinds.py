@@ -37,7 +37,7 @@ class Kind:
 BUILT_IN = (
     Kind("v1", "Namespace", "namespaces", namespaced=False, names="label", status=True),
     Kind("v1", "Pod", "pods", generation=True, status=True),
-    Kind("v1", "Service", "services", names="label-1035", status=True),
+    Kind("v1", "Service", "services", names="label", status=True),
     Kind("v1", "ServiceAccount", "serviceaccounts"),
     Kind("v1", "ConfigMap", "configmaps"),
     Kind("v1", "Secret", "secrets"),

@@ -12,14 +12,12 @@ from typing import Any
 from devcluster.objects import Observed
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 NAMES = {
     "subdomain": (253, re.compile(rf"{_LABEL}(\.{_LABEL})*"), "a lowercase RFC 1123 subdomain"),
     "label": (63, re.compile(_LABEL), "a lowercase RFC 1123 label"),
     "cron-job": (52, re.compile(rf"{_LABEL}(\.{_LABEL})*"), "a lowercase RFC 1123 subdomain"),
-    "label-1035": (63, re.compile(_LABEL_1035), "a DNS-1035 label"),
 }
 
 ANNOTATIONS_LIMIT = 256 * 1024

@@ -19,6 +19,7 @@ _TEXT: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([numkMGTPE]?|[KMGTPE]
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _FINEST: Final = -9
+_FINEST_AMOUNT: Final = -3
 _LARGEST: Final = 2**63 - 1
 
 
@@ -62,6 +63,17 @@ def canonical(quantity: str | int) -> str:
         return f"{number}e{exponent}" if exponent else str(number)
     # Beyond E there is no unit, and Kubernetes drops the exponent.
     return str(number) + next((each for each, power in _DECIMAL.items() if power == exponent), "")
+
+
+def canonical_amount(quantity: str | int) -> str:
+    """Return the same for an amount of a resource, of which a thousandth is the finest: what is finer is rounded up."""
+    _, _, places, unit = _split(quantity)
+    thousandths = parse(quantity) * 1000
+    if (0 if unit in _BINARY else _exponent(unit)) - places >= _FINEST_AMOUNT:
+        return canonical(quantity)
+    if unit in _BINARY and thousandths.denominator == 1:
+        return canonical(quantity)
+    return canonical(f"{ceil(thousandths)}{'m' if unit in _DECIMAL or unit in _BINARY else 'e-3'}")
 
 
 def _split(quantity: object) -> tuple[str, str, int, str]:

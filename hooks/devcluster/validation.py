@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from devcluster import quantities
+from devcluster.errors import bad_request
 from devcluster.metadata import label_problems, name_problem
 from devcluster.objects import Observed, same_json
 from devcluster.selectors import from_object
@@ -130,7 +131,7 @@ def _pod_spec(spec: Observed, path: str, policies: tuple[str, ...]) -> Iterator[
         yield f'{path}.restartPolicy: Unsupported value: "{spec["restartPolicy"]}": supported values: {supported}'
     volumes = {volume["name"] for volume in spec.get("volumes", ())}
     names: set[str] = set()
-    for field in ("initContainers", "containers"):
+    for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field, ())):
             where = f"{path}.{field}[{index}]"
             yield from _container(container, where, volumes)
@@ -214,7 +215,7 @@ def _content(obj: Observed) -> Iterator[str]:
                 words = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
                 yield f"{field}[{name}]: Invalid value: {name!r}: {words}"
             if not isinstance(text, str):
-                yield f"{field}[{name}]: Invalid value: {text!r}: must be a string"
+                raise bad_request(f"json: cannot unmarshal {text!r} into {field} of type string")
             size += len(str(text).encode())
     if size > _CONTENT_LIMIT:
         yield f"[]: Too long: may not be more than {_CONTENT_LIMIT} bytes"

@@ -27,11 +27,16 @@ def outcome(read: object, text: str) -> object:
 @example("", "0.07", "Ti")
 @example("", "9223372036854775808", "Ki")
 @example("", "0.0000000001", "")
+@example("", "1.0001", "Ki")
+@example("", "2.0000", "Ki")
+@example("", "1.00001", "e0")
 @example("", "10000000000", "T")
 def test_the_cluster_stores_quantities_as_the_hooks_expect(sign: str, number: str, unit: str) -> None:
     text = sign + number + unit
     assert outcome(quantities.canonical, text) == outcome(quantity.canonical, text)
     assert outcome(quantities.parse, text) == outcome(quantity.parse, text)
+    if sign != "-":
+        assert outcome(quantities.canonical_amount, text) == outcome(quantity.canonical_amount, text)
 
 
 @pytest.mark.parametrize(("text", "stored"), [("1000m", "1"), ("1.5Gi", "1536Mi"), (500, "500"), ("1e3", "1e3")])

@@ -87,7 +87,7 @@ class StatefulSetController(Reconciler):
             self._roll(found, pods, revision)
 
     def _roll(self, found: Observed, pods: Mapping[int, Observed], revision: str) -> None:
-        partition = found["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
+        partition = found["spec"]["updateStrategy"].get("rollingUpdate", {}).get("partition", 0)
         for ordinal in range(found["spec"]["replicas"] - 1, partition - 1, -1):
             pod = pods.get(ordinal)
             if pod is None:
