@@ -91,7 +91,12 @@ MAY: dict[tuple[str, str], list[str]] = {
     ],
     BACKEND: each("get list watch create patch delete", SWARMS),
     REAPER: [*each("list delete", SWARMS), f"list persistentvolumeclaims{OURS}"],
-    WEBHOOK: [],
+    WEBHOOK: [
+        *each("get list", f"pods{OURS}"),
+        *each(
+            "get", f"configmaps{OURS}", f"persistentvolumeclaims{OURS}", f"services{OURS}", f"statefulsets.apps{OURS}"
+        ),
+    ],
 }
 MUST_NOT: dict[tuple[str, str], list[str]] = {
     NARROW: [
