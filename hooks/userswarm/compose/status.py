@@ -17,7 +17,7 @@ from typing import Any
 from userswarm.compose.desired import Finding
 from userswarm.errors import InvalidParentError
 from userswarm.parts import PARTS
-from userswarm.parts.shape import TERMINATING, Verdict
+from userswarm.parts.shape import CHILD_MISSING, TERMINATING, Verdict
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.conditions import Condition, read_conditions, write_condition
 from userswarm.wire.k8s import Observed, read_time, written_time
@@ -93,10 +93,36 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
         if begun is not None and written_time(begun) != _last_change(stage, conditions):
             status["stageSince"] = written_time(begun)
     status["conditions"] = conditions
-    status = {field: value for field, value in status.items() if value is not None}
-    if _is_not_worth_a_write(status, verified, verdicts, old, before, now):
+    if (
+        not before
+        and status["phase"] in _ON_THE_WAY
+        and not any(each.trouble or each.recorded for each in verdicts.values())
+    ):
+        status |= _only_asked_for(metadata, verdicts, generation, now)
+    elif _is_not_worth_a_write(status, verified, verdicts, old, before, now):
         status = copy.deepcopy(dict(old))
+    status = {field: value for field, value in status.items() if value is not None}
     return Assessment(status, _next_look(verified, begun, deadline, now))
+
+
+def _only_asked_for(
+    metadata: Mapping[str, Any], verdicts: Mapping[str, Verdict], generation: int, now: datetime
+) -> Status:
+    """Return what is said of a swarm that nothing was said of before.
+
+    It is the same whatever has come about meanwhile, and dated by the swarm itself: the next calls may come before
+    this word is seen, and shall not say it again in others.
+    """
+    asked = Verdict(False, CHILD_MISSING, "it was asked for a moment ago")
+    since = _dated(metadata.get("creationTimestamp"), now)
+    first = {kind: verdict if kind == "SpecValid" else asked for kind, verdict in verdicts.items()}
+    return {"phase": "Pending", "stage": None, "conditions": _conditions(first, {}, generation, since)}
+
+
+def _dated(written: object, now: datetime) -> datetime:
+    """Return the time that the apiserver has written, if it is only a moment old, else now."""
+    moment = read_time(written)
+    return moment if moment is not None and moment <= now < moment + timedelta(seconds=QUIET) else now
 
 
 def compute_invalid_status(parent: Observed, error: InvalidParentError, now: datetime) -> Status:
@@ -108,12 +134,18 @@ def compute_invalid_status(parent: Observed, error: InvalidParentError, now: dat
 
 
 def compute_deleting_status(parent: Observed, message: str, now: datetime, *, trouble: bool) -> Status:
-    """Return the status of a swarm that goes away; `message` says what is awaited."""
+    """Return the status of a swarm that goes away; `message` says what is awaited.
+
+    The first word is the same whatever is gone already, and dated by the deletion: the next calls may come before it is
+    seen, and shall not say it again in others.
+    """
     old = _old_status(parent)
-    if old.get("phase") == DELETING and not trouble and _is_fresh(old, read_conditions(old), now):
+    first = old.get("phase") != DELETING and not trouble
+    if not first and not trouble and _is_fresh(old, read_conditions(old), now):
         return carry_status(parent)
-    blocked = Verdict(False, TERMINATING, message)
-    return _halted_status(parent, DELETING, {"Verified": blocked, "Ready": blocked}, now)
+    blocked = Verdict(False, TERMINATING, "its children are being removed" if first else message)
+    since = _dated(parent["metadata"].get("deletionTimestamp"), now)
+    return _halted_status(parent, DELETING, {"Verified": blocked, "Ready": blocked}, since)
 
 
 def is_taken_down_elsewhere(parent: Observed, controller: str) -> bool:

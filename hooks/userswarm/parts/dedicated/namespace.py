@@ -108,7 +108,9 @@ def _judge_lent(identity: Identity, sight: Sight) -> Verdict:
         if _was_seen(sight) and (not unread or _is_settled(sight)):
             return lent
         told = unread or "the webhook has not read it yet"
-        return Verdict(False, NOT_LENT, f"whether namespace {name!r} may be used is not known: {told}")
+        return Verdict(
+            False, NOT_LENT, f"whether namespace {name!r} may be used is not known: {told}", trouble=bool(unread)
+        )
     namespace = observation.related(NAMESPACE, "", name)
     told = ""
     if namespace is None:
