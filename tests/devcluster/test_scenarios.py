@@ -180,3 +180,21 @@ def test_under_server_side_apply_a_volume_that_is_to_be_kept_holds_the_deletion_
 
     assert cluster.api.peek("crawbl.ai/v1alpha1", "UserSwarm", None, NAME) is None
     assert cluster.api.peek("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM) is not None
+
+
+def test_a_volume_that_somebody_grew_while_the_spec_was_broken_is_neither_shrunk_nor_stuck() -> None:
+    cluster = created(storage={"retainPolicy": "Retain"})
+    cluster.edit(NAME, {"spec": {"config": {"tomlOverrides": "= broken"}}})
+    cluster.settle()
+    grown = {"spec": {"resources": {"requests": {"storage": "3Gi"}}}}
+    cluster.api.patch("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM, grown)
+    cluster.run(60)
+    assert cluster.metacontroller.sync_errors == 0
+    assert writes_while(cluster, cluster.metacontroller.resync) == []
+
+    cluster.delete(NAME)
+    cluster.run(60)
+    assert cluster.api.peek("crawbl.ai/v1alpha1", "UserSwarm", None, NAME) is None
+    assert cluster.api.get("v1", "PersistentVolumeClaim", NAMESPACE, CLAIM)["spec"]["resources"] == {
+        "requests": {"storage": "3Gi"}
+    }

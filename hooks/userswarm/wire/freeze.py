@@ -9,7 +9,7 @@ from __future__ import annotations
 import orjson
 
 from userswarm.errors import CannotFreezeError
-from userswarm.wire.k8s import Kind, Manifest, Observed
+from userswarm.wire.k8s import CLAIM, Kind, Manifest, Observed
 from userswarm.wire.observe import Observation
 
 LAST_APPLIED_ANNOTATION = "metacontroller.k8s.io/last-applied-configuration"
@@ -37,7 +37,10 @@ def freeze_child(observed: Observed) -> Manifest:
 
 
 def last_applied(observed: Observed) -> Manifest | None:
-    """Return what a hook last returned for a child, or None where that is not known (server-side apply)."""
+    """Return what a hook last returned for a child, or None where that is not known (server-side apply).
+
+    A claim that somebody has made larger since stays as large: no API server lets it shrink.
+    """
     text = (observed["metadata"].get("annotations") or {}).get(LAST_APPLIED_ANNOTATION)
     if not isinstance(text, str):
         return None
@@ -45,7 +48,12 @@ def last_applied(observed: Observed) -> Manifest | None:
         applied = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return applied if isinstance(applied, dict) and _same_object(applied, observed) else None
+    if not isinstance(applied, dict) or not _same_object(applied, observed):
+        return None
+    if observed["kind"] == CLAIM.kind:
+        requests = observed.get("spec", {}).get("resources", {}).get("requests", {})
+        applied.get("spec", {}).get("resources", {}).get("requests", {}).update(requests)
+    return applied
 
 
 def _same_object(applied: Manifest, observed: Observed) -> bool:
