@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from userswarm.finalize import finalize
@@ -278,3 +278,13 @@ def children_of(response: Json, kind: Kind) -> list[Json]:
 
 def main_service(scene: Scene) -> Json:
     return scene.child(SERVICE, scene.parent["status"]["serviceName"])
+
+
+def told_of_the_end(scene: Scene) -> str:
+    """Return what is said of a teardown that lasts; its first word is the same for all."""
+    first = scene.finalize()
+    assert condition(first, "Ready")["message"] == "its children are being removed"
+    scene.adopt_status(first)
+    scene.now += timedelta(seconds=31)
+    message: str = condition(scene.finalize(), "Ready")["message"]
+    return message

@@ -67,7 +67,7 @@ def overdue(scene: Scene) -> Scene:
 
 
 PHASES: dict[str, tuple[Scene, str, str]] = {
-    "nothing there": (Scene(), "Pending", "StorageReady"),
+    "nothing there": (Scene(), "Pending", ""),
     "created": (told(scenes.created()), "Progressing", "StorageReady"),
     "claim bound": (told(unready(scenes.ready())), "Progressing", "WorkloadReady"),
     "ready, not asked": (told(scenes.ready()), "Verifying", "Verified"),
@@ -607,3 +607,32 @@ def test_a_swarm_that_another_controller_takes_down_is_not_built_anew_meanwhile(
 )
 def test_a_swarm_that_no_other_controller_takes_down_is_built(scene: Scene, controller: Json) -> None:
     assert scenes.children_of(sync_as(controller, scene), STATEFUL_SET)
+
+
+def test_the_first_word_is_the_same_until_it_is_seen() -> None:
+    scene = scenes.created()
+    del scene.parent["status"]
+    scene.parent["metadata"]["creationTimestamp"] = "2026-11-20T11:59:58Z"
+    first = Scene(scene.parent).sync()["status"]
+    scene.now += timedelta(seconds=5)
+
+    assert scene.sync()["status"] == first
+    assert {each["lastTransitionTime"] for each in first["conditions"]} == {"2026-11-20T11:59:58Z"}
+
+
+def test_a_swarm_that_was_created_long_before_it_was_seen_has_its_whole_time() -> None:
+    scene = Scene()
+    scene.adopt_status(scene.sync())
+    scene.now += timedelta(seconds=120)
+
+    assert scene.sync()["status"]["phase"] == "Pending"
+
+
+def test_the_first_word_of_the_end_is_the_same_until_it_is_seen() -> None:
+    scene = scenes.verified().deleted()
+    scene.parent["metadata"]["deletionTimestamp"] = "2026-11-20T11:59:58Z"
+    first = scene.finalize()["status"]
+    scene.children[SERVICE.group].clear()
+    scene.now += timedelta(seconds=5)
+
+    assert scene.finalize()["status"] == first

@@ -161,7 +161,7 @@ def test_a_deletion_lets_everything_go_in_one_answer() -> None:
     first = scene.finalize()
     assert (first["children"], first["finalized"]) == ([], False)
     assert "needs" not in first
-    message = condition(first, "Ready")["message"]
+    message = scenes.told_of_the_end(scene)
     for waited in ("StatefulSet", "Service", "ServiceAccount"):
         assert f"{waited} userswarms/{NAME}" in message
     assert f"PersistentVolumeClaim userswarms/{NAME}-data" in message
@@ -336,7 +336,7 @@ def test_a_child_of_a_kind_from_another_release_goes_too() -> None:
     )
     answer = scene.finalize()
     assert answer["children"] == []
-    assert "Ingress n/i" in condition(answer, "Ready")["message"]
+    assert "Ingress n/i" in scenes.told_of_the_end(scene)
     orphaned(scene)
     assert scene.finalize()["finalized"] is True
 
@@ -364,9 +364,8 @@ def test_a_retained_claim_is_released_while_all_else_goes() -> None:
     scene = edit(scenes.verified(), **RETAIN).deleted()
     before = json.loads(scene.child(CLAIM)["metadata"]["annotations"][scenes.LAST_APPLIED])
     answer = scene.finalize()
-    assert (
-        f"releasing PersistentVolumeClaim userswarms/{NAME}-data; waiting for " in condition(answer, "Ready")["message"]
-    )
+    told = scenes.told_of_the_end(scene)
+    assert f"releasing PersistentVolumeClaim userswarms/{NAME}-data; waiting for " in told
     (released,) = answer["children"]
     assert "ownerReferences" not in released["metadata"]
     assert released["metadata"]["annotations"].pop("crawbl.ai/released") == "true"
@@ -439,7 +438,7 @@ def test_a_retained_claim_that_somebody_deletes_is_only_awaited() -> None:
     scene.child(CLAIM)["metadata"].update(GONE)
     answer = scene.finalize()
     assert answer["children"] == []
-    assert "to be gone" in condition(answer, "Ready")["message"]
+    assert "to be gone" in scenes.told_of_the_end(scene)
 
 
 def test_every_claim_a_swarm_owns_is_released() -> None:
