@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from userswarm.demo.cluster import Cluster, ClusterGatherer
+from userswarm.cli.demo.cluster import Cluster, ClusterGatherer
 from userswarm.server.gathering import HttpNeed, ObjectNeed, Unavailable
 
 NAME = "workspace-story"

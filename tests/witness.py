@@ -15,8 +15,8 @@ from devcluster.apiserver import AdmissionRequest, WatchEvent
 from devcluster.metacontroller import HookCall, Metacontroller
 from devcluster.objects import controller_of, is_deleting, key_of, uid_of
 from devcluster.workloads.containers import claims_of
+from userswarm.cli.demo.cluster import Cluster
 from userswarm.compose import plan
-from userswarm.demo.cluster import Cluster
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
 from userswarm.server import gathering

@@ -11,7 +11,7 @@ import orjson
 from benchmarks.report import Report, Value
 from benchmarks.samples import SETTINGS, user_swarm
 from devcluster.hooks import HookResponse
-from userswarm.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster
 from userswarm.finalize import finalize
 from userswarm.server.gathering import answer
 from userswarm.sync import sync

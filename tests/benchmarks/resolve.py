@@ -18,7 +18,7 @@ from devcluster.apiserver import ApiServer
 from devcluster.clock import Clock
 from devcluster.rest import RestServer
 from userswarm.backend import OwnershipError, UserSwarmClient
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.spec.schema import load_crd
 
 KIND = ("crawbl.ai/v1alpha1", "UserSwarm")

@@ -11,8 +11,8 @@ import orjson
 
 from devcluster.clock import START
 from devcluster.metacontroller import HookCall
+from userswarm.cli.demo.cluster import Cluster
 from userswarm.compose.plan import compute_plan
-from userswarm.demo.cluster import Cluster
 from userswarm.spec.settings import Settings
 
 Json = dict[str, Any]

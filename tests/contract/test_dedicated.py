@@ -10,8 +10,8 @@ import yaml
 
 from contract.rendered import MANIFESTS, Object, named, of_kind, production_with, rendered
 from scenes import SETTINGS
+from userswarm.cli.demo.cluster import composite_controller
 from userswarm.compose.plan import compute_plan
-from userswarm.demo.cluster import composite_controller
 from userswarm.parts import PARTS
 from userswarm.parts.dedicated.access import EDIT_RULES, VIEW_RULES
 from userswarm.parts.dedicated.namespace import ALLOW_LABEL

@@ -12,7 +12,7 @@ from devcluster.metacontroller import SERVER_SIDE_APPLY
 from devcluster.workloads.claims import ClaimTimings
 from devcluster.workloads.kubelet import Timings
 from fakes import FakeHooks, controller, crd, widget
-from userswarm.demo.cluster import Cluster, load_manifests
+from userswarm.cli.demo.cluster import Cluster, load_manifests
 from userswarm.spec.manifests import manifest_path
 
 KEPT = {"Namespace", "CompositeController", "Event"}

@@ -10,7 +10,7 @@ from devcluster.clock import Clock
 from devcluster.crd import CustomResource
 from devcluster.schema import SchemaError
 from fakes import crd, refusal, widget
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.spec.schema import load_crd
 
 U = ("crawbl.ai/v1alpha1", "UserSwarm", None, "a")

@@ -13,7 +13,7 @@ from devcluster.faults import Trouble
 from devcluster.objects import labels_of
 from devcluster.workloads.namespaces import CONTENTS
 from fakes import Json
-from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.manifests import manifest_path
 

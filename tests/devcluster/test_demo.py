@@ -18,10 +18,10 @@ import yaml
 from click.testing import CliRunner
 
 from userswarm.cli import cli
-from userswarm.demo import story
-from userswarm.demo import world as worlds
-from userswarm.demo.story import Story, run_demo
-from userswarm.demo.world import DemoError, webhook, world
+from userswarm.cli.demo import story
+from userswarm.cli.demo import world as worlds
+from userswarm.cli.demo.story import Story, run_demo
+from userswarm.cli.demo.world import DemoError, webhook, world
 from userswarm.errors import InvalidParentError
 from userswarm.spec.manifests import manifest_path
 

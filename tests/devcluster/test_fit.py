@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from devcluster.errors import ApiError
 from fakes import Json
+from userswarm.cli.demo.cluster import Cluster
 from userswarm.compose import plan as planning
-from userswarm.demo.cluster import Cluster
 from userswarm.errors import InvalidParentError
 from userswarm.parts import PARTS
 from userswarm.spec.parent import parse_parent

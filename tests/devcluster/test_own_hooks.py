@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from userswarm.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster
 
 A_POD = b'{"parent":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}},"children":{},"related":{}}'
 

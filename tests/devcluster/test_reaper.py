@@ -26,7 +26,7 @@ from unit.reaper.backend import Backend, serve
 from unit.reaper.fakes import FakeSource, FakeTime, run
 from userswarm.backend.api import API_VERSION, KIND, RetryPolicy, UserSwarmApi, connect
 from userswarm.cli import cli
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.cluster import ClusterError, Deletion, KubernetesCluster
 from userswarm.reaper.decide import Rules

@@ -23,7 +23,7 @@ from kubernetes import watch as kubernetes_watch
 from devcluster.apiserver import AdmissionRequest, ApiServer
 from devcluster.clock import Clock
 from devcluster.rest import RestServer
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.spec.schema import load_crd
 from userswarm.wire.k8s import Manifest
 

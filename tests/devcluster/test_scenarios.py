@@ -9,7 +9,7 @@ import pytest
 from devcluster.faults import Trouble
 from devcluster.metacontroller import SERVER_SIDE_APPLY
 from stories import CLAIM, NAME, NAMESPACE, condition, created, pod_uid, status, writes_while
-from userswarm.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster
 
 
 def count_requests(cluster: Cluster) -> int:

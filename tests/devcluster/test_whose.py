@@ -8,7 +8,7 @@ import pytest
 
 from devcluster.faults import Trouble
 from stories import CLAIM, NAME, NAMESPACE, SWARM, Access, ask, condition, created, pod_uid, status, writes_while
-from userswarm.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster
 
 
 def deletions(cluster: Cluster, since: int) -> list[tuple[str, float]]:

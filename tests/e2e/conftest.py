@@ -33,7 +33,7 @@ from e2e.story import (
     controller_for_run,
     controllers_that_take,
 )
-from userswarm.demo.cluster import composite_controller
+from userswarm.cli.demo.cluster import composite_controller
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

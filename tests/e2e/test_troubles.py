@@ -10,7 +10,7 @@ from e2e.cluster import Cluster
 from e2e.lab import Lab
 from e2e.story import RUN_LABEL, Run, condition, controller_for_run, is_verified
 from e2e.troubles import STORIES, Scene
-from userswarm.demo.cluster import composite_controller
+from userswarm.cli.demo.cluster import composite_controller
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,7 @@ import pytest
 
 from devcluster.faults import Trouble
 from devcluster.hooks import Hook
-from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 from userswarm.finalize import finalize
 from userswarm.server import gathering
 from userswarm.sync import sync

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from devcluster.errors import ApiError
 from devcluster.faults import Trouble
 from stories import Access
-from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 from witness import Witness
 
 NAME = "workspace-walled"

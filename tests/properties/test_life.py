@@ -21,7 +21,7 @@ from devcluster.faults import Trouble
 from devcluster.metacontroller import Metacontroller
 from devcluster.objects import condition, controller_of, is_deleting, key_of, labels_of, uid_of
 from stories import Access
-from userswarm.demo.cluster import USER_SWARM, Cluster, load_manifests
+from userswarm.cli.demo.cluster import USER_SWARM, Cluster, load_manifests
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import swarm_name
 from userswarm.wire.k8s import CHILD_KINDS, CLAIM, CONFIG_MAP, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind

@@ -22,7 +22,7 @@ class _Commands(click.Group):
         "render": "userswarm.cli",
         "explain": "userswarm.cli",
         "crd": "userswarm.cli",
-        "demo": "userswarm.demo.commands",
+        "demo": "userswarm.cli.demo.commands",
         "reap": "userswarm.reaper.commands",
         "bootstrap": "userswarm.runtime.commands",
     }

@@ -19,7 +19,7 @@ from userswarm.backend import (
     SwarmInvalidError,
     UserSwarmClient,
 )
-from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 
 NAME = "workspace-w1"
 MEMBERS = [{"kind": "User", "name": "ann@example.com", "role": "view"}]

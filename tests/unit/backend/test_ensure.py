@@ -22,7 +22,7 @@ from userswarm.backend import (
     UnreachableError,
     UserSwarmClient,
 )
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 
 SPEC: dict[str, Any] = {
     "runtime": {"image": "a/b:1", "env": [{"name": "TZ", "value": "UTC"}], "resources": {"limits": {"cpu": "1"}}},

@@ -18,7 +18,7 @@ import yaml
 from devcluster.rest import RestServer
 from unit.backend.world import SOON, alongside, eventually, make_api_client
 from userswarm.backend import NotFound, NotVerified, SwarmInvalidError, UserSwarmClient
-from userswarm.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 

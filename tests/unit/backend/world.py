@@ -17,7 +17,7 @@ from devcluster.rest import RestServer
 from devcluster.rest_faults import Fault
 from userswarm.backend import RetryPolicy, UserSwarmClient
 from userswarm.backend.api import UserSwarmApi
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.spec.schema import load_crd
 from userswarm.wire.k8s import Manifest
 

@@ -11,9 +11,9 @@ from typing import Any
 from devcluster.apiserver import WatchEvent, Write
 from devcluster.errors import ApiError
 from devcluster.workloads.namespaces import CONTENTS
+from userswarm.cli.demo.cluster import Cluster
+from userswarm.cli.demo.world import DemoError, World, world
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
-from userswarm.demo.cluster import Cluster
-from userswarm.demo.world import DemoError, World, world
 from userswarm.parts.dedicated.isolation import SHARED_NAMESPACE
 from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.manifests import manifest_path

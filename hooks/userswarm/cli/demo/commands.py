@@ -25,7 +25,7 @@ def demo(file: Path | None, keep: bool) -> None:
 
     Exit codes: 0 all of it held and nothing was left behind, 1 something did not hold, 2 usage.
     """
-    from userswarm.demo.story import run_demo
+    from userswarm.cli.demo.story import run_demo
 
     try:
         held = run_demo(file, keep=keep, show=click.echo)

@@ -18,7 +18,7 @@ import yaml
 
 from devcluster.proxy import ServiceProxy
 from devcluster.rest import RestServer
-from userswarm.demo.cluster import Cluster, composite_controller
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 from userswarm.errors import UserSwarmError
 from userswarm.spec.settings import PREFIX
 

@@ -16,7 +16,7 @@ import yaml
 
 import devcluster
 from devcluster.hooks import Hook, HookResponse, Hooks, json_response
-from userswarm.demo.rules import RULES
+from userswarm.cli.demo.rules import RULES
 from userswarm.errors import RequestError, WrongParentError
 from userswarm.finalize import finalize
 from userswarm.server import gathering
