@@ -126,6 +126,7 @@ CHANGED: dict[str, tuple[Json, Json]] = {
     "a service's port": (service("x14"), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 81}]}}),
     "a binding's role": (role_binding(name="x15"), {"roleRef": {"name": "other"}}),
     "a quota's amount": (quota("x16", {"pods": "3"}), {"spec": {"hard": {"pods": "4"}}}),
+    "a Pod's host name": (pod("x19"), {"spec": {"hostname": "x"}}),
     "a fixed ConfigMap": ({**config_map("x17"), "immutable": True}, {"data": {"k": "w"}}),
 }
 """What is there, and a merge patch for it."""

@@ -17,6 +17,7 @@ from cluster import stand_ins
 from cluster.api import Api, Object
 from cluster.binaries import NoBinariesError, find_binaries
 from cluster.control_plane import ControlPlane, running
+from cluster.waiting import until_nothing
 from contract.rendered import ALL_AT_ONCE, named, production_with, rendered
 
 CLASSES = [
@@ -49,6 +50,12 @@ def admin(control_plane: ControlPlane) -> Api:
     return Api.of(control_plane)
 
 
+def wait_for_account(api: Api, namespace: str) -> None:
+    """Wait until a new namespace has the account without which it takes no Pod."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+    until_nothing("no account", lambda: "" if api.get(account) else namespace)
+
+
 @pytest.fixture(scope="session")
 def installed(admin: Api) -> Api:
     """The API with all of production installed, but for platform.yaml: without it the policies let everything pass."""
@@ -57,6 +64,8 @@ def installed(admin: Api) -> Api:
     for item in [*before, *ours, *production_with(*ALL_AT_ONCE)]:
         if item["metadata"]["name"] != "userswarm-platform":
             admin.apply(item)
+    for namespace in ("userswarms", "userswarm-system", "metacontroller"):
+        wait_for_account(admin, namespace)
     return admin
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from apiserver_cases import CHANGED, REFUSED, changed, comparable, refusal, stored
 from cluster.api import Api, Object, RefusedError
+from cluster.conftest import wait_for_account
 from conftest import Golden
-from fakes import namespace
+from fakes import NAMESPACE, namespace
 
 MEANING = "The dev cluster is held against this: record it anew, and read the difference."
 
@@ -19,6 +20,7 @@ MEANING = "The dev cluster is held against this: record it anew, and read the di
 @pytest.fixture(scope="module")
 def api(installed: Api) -> Iterator[Api]:
     installed.create(namespace())
+    wait_for_account(installed, NAMESPACE)
     yield installed
     installed.delete(namespace())
 
