@@ -61,23 +61,28 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     removed: dict[_Key, str] = {}
     standing: dict[_Key, Manifest] = {}
     closed = 0
+    heard, sight = sight.http, replace(sight, http=None)
     for (part, config), built in zip(plan.parts, plan.built(), strict=True):
+        seen = sight
+        if heard is not None and part.needs(config, swarm, sight).http is not None:
+            # Of all that would ask now, the first did, and the answer is to nobody else.
+            seen, heard = replace(sight, http=heard), None
         held = closed > 0 and (not part.gate or part.gate > closed)
-        fitted = part.fit(config, swarm, sight, built)
+        fitted = part.fit(config, swarm, seen, built)
         if held:
             standing |= {_key(each): each for each in fitted}
             fitted = []
         obstacles = _find_obstacles(fitted, observation)
         removed |= obstacles
         children += [each for each in fitted if _group(each) in managed and _key(each) not in obstacles]
-        verdict = part.judge(config, swarm, sight)
+        verdict = part.judge(config, swarm, seen)
         unmanaged = next((each for each in built if _group(each) not in managed), None)
         if unmanaged is not None:
             verdict = _not_managed(unmanaged)
         elif obstacles and (verdict is None or verdict.ok or part.decides):
             verdict = _being_replaced(obstacles)
         missing = [each for each in fitted if _find(each, observation) is None]
-        findings.append(Finding(part, config, verdict, sight, missing, held))
+        findings.append(Finding(part, config, verdict, seen, missing, held))
         if verdict is not None and not verdict.ok:
             closed = closed or part.gate  # the first is the lowest
             if part.decides and sight.blocked is None:
