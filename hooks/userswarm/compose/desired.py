@@ -20,6 +20,7 @@ from userswarm.wire.observe import Observation
 KIND_NOT_MANAGED = "KindNotManaged"
 
 _KINDS = {kind.kind: kind for kind in CHILD_KINDS}
+_KIND_OF_GROUP = {kind.group: kind for kind in CHILD_KINDS}
 _KNOWN_GROUPS = frozenset(kind.group for part in PARTS for kind in part.kinds)
 _RUNTIME_GROUPS = frozenset(kind.group for kind in RUNTIME_KINDS)
 
@@ -61,8 +62,10 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     removed: dict[_Key, str] = {}
     standing: dict[_Key, Manifest] = {}
     closed = 0
-    heard, sight = sight.http, replace(sight, http=None)
-    for (part, config), built in zip(plan.parts, plan.built(), strict=True):
+    heard = sight.http
+    if heard is not None:
+        sight = replace(sight, http=None)
+    for (part, config, groups), built in zip(plan.parts, plan.built(), strict=True):
         seen = sight
         if heard is not None and part.needs(config, swarm, sight).http is not None:
             # Of all that would ask now, the first did, and the answer is to nobody else.
@@ -72,22 +75,22 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
         if held:
             standing |= {_key(each): each for each in fitted}
             fitted = []
-        obstacles = _find_obstacles(fitted, observation)
-        removed |= obstacles
-        children += [each for each in fitted if _group(each) in managed and _key(each) not in obstacles]
+        missing, obstacles = _compare(fitted, observation)
+        children += [each for each in fitted if not obstacles or _key(each) not in obstacles]
         verdict = part.judge(config, swarm, seen)
-        unmanaged = next((each for each in built if _group(each) not in managed), None)
-        if unmanaged is not None:
-            verdict = _not_managed(unmanaged)
-        elif obstacles and (verdict is None or verdict.ok or part.decides):
-            verdict = _being_replaced(obstacles)
-        missing = [each for each in fitted if _find(each, observation) is None]
+        if not groups <= managed:
+            children = [each for each in children if _group(each) in managed]
+            verdict = _not_managed(min(groups - managed))
+        elif obstacles:
+            removed |= obstacles
+            if verdict is None or verdict.ok or part.decides:
+                verdict = _being_replaced(obstacles)
         findings.append(Finding(part, config, verdict, seen, missing, held))
         if verdict is not None and not verdict.ok:
             closed = closed or part.gate  # the first is the lowest
             if part.decides and sight.blocked is None:
                 sight = replace(sight, blocked=verdict)
-    answered = removed.keys() | map(_key, children)
+    answered = {*removed, *map(_key, children)}
     kept = [
         # Under server-side apply a child does not say how it was applied, and a wall that is lost must come again.
         last_applied(child) or standing.get(_key(child)) or freeze_child(child)
@@ -106,15 +109,16 @@ def _is_never_left_out(child: Observed) -> bool:
     return child["kind"] in (CLAIM.kind, NAMESPACE.kind) or _group(child) not in _KNOWN_GROUPS
 
 
-def _find_obstacles(fitted: list[Manifest], observation: Observation) -> dict[_Key, str]:
-    """Return the children that have to go before they can be made again, and the field that is why."""
-    obstacles = {}
+def _compare(fitted: list[Manifest], observation: Observation) -> tuple[list[Manifest], dict[_Key, str]]:
+    """Return the children that are not there, and those that have to go before they can be made again, with why."""
+    missing, obstacles = [], {}
     for child in fitted:
         observed = _find(child, observation)
-        field = find_obstacle(child, observed) if observed is not None else ""
-        if field:
+        if observed is None:
+            missing.append(child)
+        elif field := find_obstacle(child, observed):
             obstacles[_key(child)] = field
-    return obstacles
+    return missing, obstacles
 
 
 def _being_replaced(obstacles: dict[_Key, str]) -> Verdict:
@@ -123,8 +127,8 @@ def _being_replaced(obstacles: dict[_Key, str]) -> Verdict:
     return Verdict(False, ROLLOUT_IN_PROGRESS, told)
 
 
-def _not_managed(child: Manifest) -> Verdict:
-    kind = _KINDS[child["kind"]]
+def _not_managed(group: str) -> Verdict:
+    kind = _KIND_OF_GROUP[group]
     told = f"{kind.resource} ({kind.api_version}) are not among the CompositeController's childResources; "
     install = "add them" if kind.group in _RUNTIME_GROUPS else "install manifests/components/dedicated"
     return Verdict(False, KIND_NOT_MANAGED, told + install, trouble=True)
@@ -141,4 +145,5 @@ def _key(child: Observed) -> _Key:
 
 
 def _group(child: Observed) -> str:
-    return f"{child['kind']}.{child['apiVersion']}"
+    kind = _KINDS.get(child["kind"])
+    return kind.group if kind is not None and kind.api_version == child["apiVersion"] else ""

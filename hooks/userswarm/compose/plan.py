@@ -36,10 +36,13 @@ _FIELD_OF_KIND = {CONFIG_MAP.kind: "spec.config", STATEFUL_SET.kind: "spec.runti
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A valid UserSwarm with all that is built from it: the parts it has, each with its configuration."""
+    """A valid UserSwarm with all that is built from it.
+
+    `parts` are those that it has, each with its configuration and the groups of its children.
+    """
 
     swarm: Swarm
-    parts: tuple[tuple[Part, Any], ...]
+    parts: tuple[tuple[Part, Any, frozenset[str]], ...]
     _built: bytes
 
     def built(self) -> list[list[Manifest]]:
@@ -138,7 +141,8 @@ def _compute_plan(swarm: Swarm) -> Plan:
     problems += [problem for part, config in parts for problem in part.misfits(config, children)]
     if problems:
         raise InvalidParentError(swarm.asked.name, problems)
-    return Plan(swarm, parts, _dump(built))
+    groups = [frozenset(f"{child['kind']}.{child['apiVersion']}" for child in each) for each in built]
+    return Plan(swarm, tuple((*each, of) for each, of in zip(parts, groups, strict=True)), _dump(built))
 
 
 def _dump(value: Any) -> bytes:

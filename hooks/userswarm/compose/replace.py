@@ -69,11 +69,12 @@ def _order_difference(desired: Manifest, observed: Observed) -> str:
     where = f"spec.{'.'.join(path)}.spec"
     if _is_reordered(wanted.get("initContainers", []), current.get("initContainers") or []):
         return f"{where}.initContainers"
-    containers = {each["name"]: each for each in _containers(current)}
     for container in _containers(wanted):
         env = container.get("env", [])
-        known = containers.get(container["name"], {}).get("env") or []
-        if any("$(" in each.get("value", "") for each in env) and _is_reordered(env, known):
+        if not any("$(" in each.get("value", "") for each in env):
+            continue
+        known = next((each for each in _containers(current) if each["name"] == container["name"]), {})
+        if _is_reordered(env, known.get("env") or []):
             return f"{where}: env of container {container['name']}"
     return ""
 

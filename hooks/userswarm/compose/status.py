@@ -68,7 +68,7 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
     blocking = _find_blocking(findings)
     verified = _judge_whole(findings, blocking, deleting="deletionTimestamp" in metadata)
     verdicts = _by_condition(findings) | {"Verified": verified, "Ready": verified}
-    before = read_conditions(old)
+    before = findings[0].sight.conditions
     conditions = _conditions(verdicts, before, generation, now)
 
     stage = "" if blocking is None or verified.phase else blocking.part.condition
@@ -304,4 +304,8 @@ def _old_status(parent: Observed) -> Mapping[str, Any]:
 
 def _carried(old: Mapping[str, Any]) -> Status:
     """Return what an earlier answer recorded and no later one may lose."""
-    return {name: copy.deepcopy(old[name]) for name, kind in _CARRIED.items() if type(old.get(name)) is kind}
+    return {
+        name: copy.deepcopy(old[name]) if kind is dict else old[name]
+        for name, kind in _CARRIED.items()
+        if type(old.get(name)) is kind
+    }

@@ -79,6 +79,9 @@ class Needs:
     http: Manifest | None = None
 
 
+NOTHING = Needs()
+
+
 def object_need(kind: Kind, namespace: str, *names: str) -> Manifest:
     """Return the need to read objects of one kind by their names."""
     need: Manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "resource": kind.resource}
@@ -100,7 +103,7 @@ def _never_blocks(config: Any, swarm: Swarm, sight: Sight) -> Verdict | None:
 
 
 def _needs_nothing(config: Any, swarm: Swarm, sight: Sight) -> Needs:
-    return Needs()
+    return NOTHING
 
 
 def _reports_nothing(config: Any, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:

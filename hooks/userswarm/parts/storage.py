@@ -15,6 +15,7 @@ from userswarm.errors import Problem
 from userswarm.parts.shape import (
     LOOK_AFTER,
     NAME_CONFLICT,
+    NOTHING,
     TERMINATING,
     Needs,
     Part,
@@ -129,7 +130,7 @@ def why_no_pod(swarm: Swarm, sight: Sight) -> str:
 def needs(storage: Storage, swarm: Swarm, sight: Sight) -> Needs:
     """Ask for the claim under our name where there is none of ours: an earlier life may have left it."""
     if not is_sought(swarm, sight):
-        return Needs()
+        return NOTHING
     return Needs((object_need(CLAIM, swarm.identity.namespace, swarm.identity.claim),))
 
 

@@ -61,8 +61,10 @@ def _find(groups: Groups, kind: Kind, namespace: str, name: str) -> Observed | N
         return None
     # The key of v2 hooks, and almost always right; the object's own metadata decides.
     found = objects.get(f"{namespace}/{name}" if namespace else name)
-    if found is not None and _is(found, namespace, name):
-        return found
+    if found is not None:
+        metadata = found["metadata"]
+        if metadata["name"] == name and metadata.get("namespace", "") == namespace:
+            return found
     return next((candidate for candidate in objects.values() if _is(candidate, namespace, name)), None)
 
 

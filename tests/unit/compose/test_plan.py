@@ -127,7 +127,7 @@ def test_a_child_too_large_for_the_annotation_that_copies_it_is_refused(
 
 def config_of(made: Plan, name: str) -> Any:
     """Return the configuration of one part."""
-    (found,) = (config for part, config in made.parts if part.name == name)
+    (found,) = (config for part, config, _ in made.parts if part.name == name)
     return found
 
 
@@ -170,7 +170,7 @@ def test_the_checksum_covers_image_configuration_and_pod_and_the_series_the_test
 
 def test_parts_of_one_room_read_the_spec_once() -> None:
     plan = compute_plan(scenes.user_swarm(placement={"isolation": "Dedicated"}), scenes.SETTINGS)
-    rooms = [config for part, config in plan.parts if part.name in ("namespace", "limits", "network", "access")]
+    rooms = [config for part, config, _ in plan.parts if part.name in ("namespace", "limits", "network", "access")]
     assert len(rooms) == 4
     assert all(each is rooms[0] for each in rooms)
 

@@ -11,6 +11,7 @@ from userswarm.parts.dedicated.walls import CONDITION, read
 from userswarm.parts.shape import (
     CHILD_MISSING,
     NAME_CONFLICT,
+    NOTHING,
     TERMINATING,
     Needs,
     Part,
@@ -92,9 +93,9 @@ def needs(isolation: Isolation, swarm: Swarm, sight: Sight) -> Needs:
         own = sight.observation.child(NAMESPACE, "", swarm.identity.namespace)
         # Objects are made in it only once it is there: an earlier life's may still be going.
         if own is not None or (_is_recorded(sight) and _is_settled(sight)) or CONDITION not in sight.conditions:
-            return Needs()
+            return NOTHING
     elif _is_settled(sight):
-        return Needs()
+        return NOTHING
     return Needs((object_need(NAMESPACE, "", swarm.identity.namespace),))
 
 

@@ -15,6 +15,7 @@ from userswarm.parts.runtime.template import RUNTIME_CONTAINER, build_pod_spec
 from userswarm.parts.runtime.trouble import find_pod_trouble
 from userswarm.parts.shape import (
     LOOK_AFTER,
+    NOTHING,
     ROLLOUT_IN_PROGRESS,
     Needs,
     Part,
@@ -123,12 +124,12 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     stateful_set = _stateful_set(swarm, sight)
     if stateful_set is None:
         # With the claim that an earlier life may have left: a hook is asked only once more.
-        return pod if storage.is_sought(swarm, sight) else Needs()
+        return pod if storage.is_sought(swarm, sight) else NOTHING
     if runtime.replicas == 0 or not _unfinished_rollout(stateful_set, runtime.checksum):
-        return Needs()
+        return NOTHING
     made = read_time(stateful_set["metadata"].get("creationTimestamp"))
     age = (sight.now - made).total_seconds() if made is not None else LOOK_AFTER
-    return pod if min(age, sight.waited(CONDITION)) >= LOOK_AFTER else Needs()
+    return pod if min(age, sight.waited(CONDITION)) >= LOOK_AFTER else NOTHING
 
 
 def report(runtime: Runtime, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
