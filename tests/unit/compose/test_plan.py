@@ -176,5 +176,5 @@ def test_parts_of_one_room_read_the_spec_once() -> None:
 
 
 def test_a_part_that_a_swarm_does_not_have_is_not_in_its_plan() -> None:
-    names = [part.name for part, _ in compute_plan(scenes.user_swarm(), scenes.SETTINGS).parts]
+    names = [part.name for part, *_ in compute_plan(scenes.user_swarm(), scenes.SETTINGS).parts]
     assert names == ["storage", "account", "configuration", "service", "runtime", "verification"]
