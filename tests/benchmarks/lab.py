@@ -20,13 +20,15 @@ import yaml
 
 from benchmarks.audit import Asked, requests_between
 from benchmarks.following import Followed, follow
-from benchmarks.processes import busy_seconds, cpu_by_name, pids_in
+from benchmarks.processes import busy_seconds, cpu_by_name, cpu_seconds, pids_in
 from benchmarks.serving import Server, server
 from e2e.cluster import NAMESPACE, SWARM_LABEL, Cluster
 from e2e.story import CHILD_KINDS, RUN_LABEL, Object, controller_for_run, is_verified, path_of
 from userswarm.backend.transport import Transport, connect
 
-SETTLE = 5.0
+SETTLE = 20.0
+"""Seconds for what was asked for while the last swarm came about: a call 15 s later, say."""
+
 IDLE = 30.0
 
 _RUN = "benchmark"
@@ -157,7 +159,10 @@ class Bench:
             list(pool.map(do, names))
 
     def _moment(self) -> Moment:
-        cpu = cpu_by_name(pids_in(self._lab.pids)) | {"hooks": self._hooks.cpu_seconds()}
+        cpu = cpu_by_name(pids_in(self._lab.pids)) | {
+            "hooks": self._hooks.cpu_seconds(),
+            "benchmark": cpu_seconds(os.getpid()),
+        }
         return Moment(cpu=cpu, busy=busy_seconds(), log=self._lab.audit_log.stat().st_size)
 
     def _spent(self, start: Moment, end: Moment) -> Spent:
