@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-GIVEN = "USERSWARM_TEST_BINARIES"
+GIVEN = "CONTROL_PLANE_BINARIES"
 """Names a folder with these programs."""
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")

@@ -1,9 +1,9 @@
 """One real control plane for all tests of this folder.
 
     pytest tests/cluster                                              # built by Go, once, in some minutes
-    USERSWARM_TEST_BINARIES=/usr/local/kubernetes pytest tests/cluster
+    CONTROL_PLANE_BINARIES=/usr/local/kubernetes pytest tests/cluster
 
-Where neither can be had these tests skip, unless USERSWARM_TEST_CLUSTER=required.
+Where neither can be had these tests skip, unless CONTROL_PLANE=required.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     try:
         binaries = find_binaries()
     except NoBinariesError as error:
-        if os.environ.get("USERSWARM_TEST_CLUSTER") == "required":
+        if os.environ.get("CONTROL_PLANE") == "required":
             pytest.fail(f"a cluster is required: {error}")
         pytest.skip(str(error))
     with running(binaries, tmp_path_factory.mktemp("control-plane")) as control_plane:

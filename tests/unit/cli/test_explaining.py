@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -38,11 +39,14 @@ def test_a_verified_swarm_serves_its_user_and_awaits_nothing() -> None:
 
 
 def test_what_blocks_is_said_with_what_to_do() -> None:
-    text = explained(scenes.created())
+    scene = scenes.created()
+    scene.now += timedelta(seconds=31)
+    scenes.step(scene)
+    text = explained(scene)
 
     assert "does NOT serve its user" in text
-    assert "awaited: PersistentVolumeClaim userswarms/swarm-workspace-a-data is asked for and not there yet" in text
-    assert "to do:   kubectl describe uswarm workspace-a" in text
+    assert "awaited: PersistentVolumeClaim userswarms/swarm-workspace-a-data is Pending, not Bound" in text
+    assert "to do:   kubectl -n userswarms describe pvc swarm-workspace-a-data" in text
 
 
 def test_every_problem_of_a_spec_is_listed() -> None:
