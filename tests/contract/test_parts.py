@@ -12,7 +12,7 @@ import yaml
 import scenes
 import workload_samples as samples
 from userswarm.compose.plan import compute_plan
-from userswarm.compose.status import CONDITION_TYPES, DEDICATED_CONDITION_TYPES
+from userswarm.compose.status import CONDITION_TYPES, OPTIONAL_CONDITION_TYPES
 from userswarm.parts import PARTS
 from userswarm.parts.shape import Part, Sight
 from userswarm.spec.manifests import manifest_path
@@ -188,7 +188,7 @@ def test_every_field_of_the_status_is_some_parts_or_the_whole_swarms() -> None:
 
 
 def test_every_condition_that_a_part_speaks_in_is_known_and_described(part: Part) -> None:
-    assert part.condition in (*CONDITION_TYPES, *DEDICATED_CONDITION_TYPES)
+    assert part.condition in (*CONDITION_TYPES, *OPTIONAL_CONDITION_TYPES)
     assert re.search(rf"\b{part.condition}\b", STATUS["conditions"]["description"])
 
 

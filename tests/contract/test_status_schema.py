@@ -9,7 +9,7 @@ import pytest
 
 import scenes
 from scenes import Json, Scene
-from userswarm.compose.status import CONDITION_TYPES, DEDICATED_CONDITION_TYPES
+from userswarm.compose.status import CONDITION_TYPES
 from userswarm.spec.schema import load_crd, user_swarm_schema
 from userswarm.wire.k8s import CLAIM, POD, RUNTIME_KINDS, STATEFUL_SET
 
@@ -109,7 +109,6 @@ def test_the_words_of_the_crd_are_the_words_of_the_hooks() -> None:
     described = STATUS["conditions"]["description"]
     for kind in CONDITION_TYPES:
         assert kind in described
-    assert not set(CONDITION_TYPES) & set(DEDICATED_CONDITION_TYPES)
 
 
 def test_resync_is_asked_for_only_where_time_alone_changes_something() -> None:

@@ -28,8 +28,10 @@ DELETING = "Deleting"
 CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
 """Of every swarm."""
 
-DEDICATED_CONDITION_TYPES = ("NamespaceReady", "WorkloadsReady")
-"""Of a Dedicated swarm only, and the second only where it has workloads of the tenant's own."""
+OPTIONAL_CONDITION_TYPES = tuple(
+    dict.fromkeys(part.condition for part in PARTS if part.condition not in CONDITION_TYPES)
+)
+"""Of a swarm with the capability that speaks in it."""
 
 FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
 
@@ -44,7 +46,8 @@ RAREST_LOOK = 300.0
 
 _ON_THE_WAY = ("Pending", "Progressing", "Verifying")
 
-_ORDER = ("SpecValid", "NamespaceReady", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
+_STAGES = dict.fromkeys(part.condition for part in PARTS if part.decides and part.condition != "Verified")
+_ORDER = ("SpecValid", *_STAGES, "Verified", "Ready")
 
 _CARRIED = {"verifiedGeneration": int} | {name: kind for part in PARTS for name, kind in part.reports.items()}
 
@@ -293,7 +296,7 @@ def _halted_status(parent: Observed, phase: str, verdicts: Mapping[str, Verdict]
         _condition(kind, verdicts[kind], before.get(kind), generation, now)
         if kind in verdicts
         else before.get(kind) or write_condition(kind, "Unknown", "NotJudged", unknown, None, generation, now)
-        for kind in _in_order((*CONDITION_TYPES, *(each for each in DEDICATED_CONDITION_TYPES if each in before)))
+        for kind in _in_order((*CONDITION_TYPES, *(each for each in OPTIONAL_CONDITION_TYPES if each in before)))
     ]
     return status
 
