@@ -7,6 +7,7 @@ that holds what was applied, and the status of a swarm whose Pod is ready. Each 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from userswarm.finalize import finalize
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
-from userswarm.wire.k8s import CLAIM, DEDICATED_KINDS, NAMESPACE, POD, RUNTIME_KINDS, SERVICE, STATEFUL_SET, Kind
+from userswarm.wire.k8s import CLAIM, COMPONENT_KINDS, NAMESPACE, POD, RUNTIME_KINDS, SERVICE, STATEFUL_SET, Kind
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings()
@@ -50,7 +51,8 @@ class Scene:
         spec = self.parent["spec"]
         placement = spec.get("placement") if isinstance(spec, dict) else None
         dedicated = isinstance(placement, dict) and placement.get("isolation") == "Dedicated"
-        kinds = (*RUNTIME_KINDS, *(DEDICATED_KINDS if dedicated else ()))
+        installed = (kinds for name, kinds in COMPONENT_KINDS.items() if dedicated or name != "dedicated")
+        kinds = [*RUNTIME_KINDS, *itertools.chain.from_iterable(installed)]
         self.children: dict[str, dict[str, Json]] = {kind.group: {} for kind in kinds}
         self.related: dict[str, dict[str, Json]] = {}
         self.unavailable: dict[str, str] = {}

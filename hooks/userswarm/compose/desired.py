@@ -14,7 +14,7 @@ from userswarm.compose.replace import find_obstacle
 from userswarm.parts import PARTS
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, NAMESPACE, RUNTIME_KINDS, Manifest, Observed
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, NAMESPACE, Manifest, Observed
 from userswarm.wire.observe import Observation
 
 KIND_NOT_MANAGED = "KindNotManaged"
@@ -22,7 +22,7 @@ KIND_NOT_MANAGED = "KindNotManaged"
 _KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 _KIND_OF_GROUP = {kind.group: kind for kind in CHILD_KINDS}
 _KNOWN_GROUPS = frozenset(kind.group for part in PARTS for kind in part.kinds)
-_RUNTIME_GROUPS = frozenset(kind.group for kind in RUNTIME_KINDS)
+_COMPONENTS = {kind: name for name, kinds in COMPONENT_KINDS.items() for kind in kinds}
 
 _Key = tuple[str, str, str]
 
@@ -130,7 +130,7 @@ def _being_replaced(obstacles: dict[_Key, str]) -> Verdict:
 def _not_managed(group: str) -> Verdict:
     kind = _KIND_OF_GROUP[group]
     told = f"{kind.resource} ({kind.api_version}) are not among the CompositeController's childResources; "
-    install = "add them" if kind.group in _RUNTIME_GROUPS else "install manifests/components/dedicated"
+    install = f"install manifests/components/{_COMPONENTS[kind]}" if kind in _COMPONENTS else "add them"
     return Verdict(False, KIND_NOT_MANAGED, told + install, trouble=True)
 
 

@@ -88,9 +88,12 @@ DEDICATED_KINDS = (
     JOB,
     CRON_JOB,
 )
-"""Every other kind that a child of a Dedicated UserSwarm may have; manifests/components/dedicated lists them."""
+"""Every other kind that a child of a Dedicated UserSwarm may have."""
 
-CHILD_KINDS = (*RUNTIME_KINDS, *DEDICATED_KINDS)
+COMPONENT_KINDS = {"dedicated": DEDICATED_KINDS}
+"""The kinds that are opt-in, by the folder in manifests/components whose compositecontroller.yaml lists them."""
+
+CHILD_KINDS = (*RUNTIME_KINDS, *(kind for kinds in COMPONENT_KINDS.values() for kind in kinds))
 
 MAX_APPLIED_BYTES = 240 * 1024
 """How large a child may be. Metacontroller keeps what it applied in an annotation of the child, and all annotations
