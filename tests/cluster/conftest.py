@@ -19,6 +19,7 @@ from cluster.binaries import NoBinariesError, find_binaries
 from cluster.control_plane import ControlPlane, running
 from cluster.waiting import until_nothing
 from contract.rendered import ALL_AT_ONCE, named, production_with, rendered
+from userswarm.wire.k8s import COMPONENT_KINDS
 
 CLASSES = [
     {
@@ -71,5 +72,5 @@ def installed(admin: Api) -> Api:
 
 @pytest.fixture(scope="session")
 def controller() -> Object:
-    """The CompositeController with the kinds of Dedicated swarms."""
-    return named(production_with("dedicated"), "CompositeController", "userswarm")
+    """The CompositeController with every kind that is opt-in."""
+    return named(production_with(*COMPONENT_KINDS), "CompositeController", "userswarm")

@@ -46,7 +46,7 @@ from userswarm.server.metrics import Metrics
 from userswarm.spec.quantity import parse
 from userswarm.spec.schema import load_crd, user_swarm_schema
 from userswarm.spec.settings import Settings
-from userswarm.wire.k8s import RUNTIME_KINDS
+from userswarm.wire.k8s import COMPONENT_KINDS, RUNTIME_KINDS
 
 METACONTROLLER_CRDS = ROOT.parent / "shared" / "crds" / "metacontroller-crds-v1.yaml"
 
@@ -547,7 +547,7 @@ def test_samples_fit_the_crd(name: str) -> None:
 
 
 def test_the_samples_are_these() -> None:
-    assert SAMPLES == ["dedicated", "echo", "full", "minimal", "original"]
+    assert sorted([*COMPONENT_KINDS, "echo", "full", "minimal", "original"]) == SAMPLES
     assert sample("minimal")["spec"].keys() == {"userId"}
 
 
@@ -583,13 +583,13 @@ def said(value: Any, schema: Object, path: str = "") -> set[str]:
     return found
 
 
-def test_the_full_sample_and_the_dedicated_one_have_every_field() -> None:
+def test_the_full_sample_and_those_of_the_components_have_every_field() -> None:
     crd = load_crd()
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     # Meaningless beside the effect NoSchedule.
     optional = {"placement.tolerations[].tolerationSeconds"}
-    shown = said(sample("full")["spec"], spec) | said(sample("dedicated")["spec"], spec)
-    assert fields(spec) - shown <= optional
+    shown = {field for name in ("full", *COMPONENT_KINDS) for field in said(sample(name)["spec"], spec)}
+    assert fields(spec) - shown - optional == set()
 
 
 def test_the_original_sample_has_the_shape_of_the_system_it_comes_from() -> None:

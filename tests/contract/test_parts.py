@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import pkgutil
 import re
 from typing import Any
 
@@ -11,8 +13,8 @@ import yaml
 
 import scenes
 import workload_samples as samples
+from userswarm import parts
 from userswarm.compose.plan import compute_plan
-from userswarm.compose.status import CONDITION_TYPES, OPTIONAL_CONDITION_TYPES
 from userswarm.parts import PARTS
 from userswarm.parts.shape import Part, Sight
 from userswarm.spec.manifests import manifest_path
@@ -22,8 +24,8 @@ from userswarm.wire.envelope import parse_hook_request
 from userswarm.wire.k8s import (
     CHILD_KINDS,
     CLAIM,
+    COMPONENT_KINDS,
     CRON_JOB,
-    DEDICATED_KINDS,
     JOB,
     NAMESPACE,
     RUNTIME_KINDS,
@@ -36,8 +38,16 @@ CONTROLLER: dict[str, Any] = yaml.safe_load(
     manifest_path("controller/compositecontroller.yaml").read_text(encoding="utf-8")
 )
 RULES = CONTROLLER["spec"]["childResources"]
-PATCHES = yaml.safe_load(manifest_path("components/dedicated/compositecontroller.yaml").read_text(encoding="utf-8"))
-DEDICATED_RULES = [patch["value"] for patch in PATCHES]
+COMPONENT_RULES: dict[str, list[dict[str, Any]]] = {
+    name: [
+        patch["value"]
+        for patch in yaml.safe_load(
+            manifest_path(f"components/{name}/compositecontroller.yaml").read_text(encoding="utf-8")
+        )
+    ]
+    for name in COMPONENT_KINDS
+}
+ALL_RULES = [*RULES, *(rule for rules in COMPONENT_RULES.values() for rule in rules)]
 STATUS = load_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
 
 EVERYTHING = scenes.user_swarm(
@@ -66,29 +76,39 @@ def part(request: pytest.FixtureRequest) -> Part:
 # --- the controller --------------------------------------------------------------------------------------------------
 
 
-def test_the_controller_manages_exactly_the_kinds_of_every_swarm_and_the_component_all_others() -> None:
+def test_the_controller_manages_exactly_the_kinds_of_every_swarm() -> None:
     assert listed(RULES) == resources(RUNTIME_KINDS)
-    assert sorted(listed(DEDICATED_RULES)) == sorted(resources(DEDICATED_KINDS))
 
 
-def test_every_kind_of_a_part_is_among_the_kinds_that_a_controller_is_told_of(part: Part) -> None:
-    assert set(part.kinds) <= set(CHILD_KINDS)
+@pytest.mark.parametrize("component", COMPONENT_KINDS)
+def test_a_component_adds_exactly_its_kinds_to_the_controller(component: str) -> None:
+    assert sorted(listed(COMPONENT_RULES[component])) == sorted(resources(COMPONENT_KINDS[component]))
+
+
+def test_a_kind_has_one_place() -> None:
+    assert len(set(CHILD_KINDS)) == len(CHILD_KINDS)
+
+
+def test_every_kind_of_a_part_is_every_swarms_or_a_components(part: Part) -> None:
+    unlisted = [kind.kind for kind in part.kinds if kind not in CHILD_KINDS]
+    assert unlisted == [], "name them in RUNTIME_KINDS or COMPONENT_KINDS of wire/k8s.py"
 
 
 def test_no_kind_is_listed_that_no_part_has() -> None:
-    assert {kind for part in PARTS for kind in part.kinds} == set(CHILD_KINDS)
+    built = {kind for part in PARTS for kind in part.kinds}
+    assert [kind.kind for kind in CHILD_KINDS if kind not in built] == [], "is its part in PARTS?"
 
 
-def test_a_swarm_without_what_is_opt_in_needs_no_other_kind() -> None:
-    for name in ("minimal", "full", "original"):
-        parent = yaml.safe_load(manifest_path(f"samples/{name}.yaml").read_text(encoding="utf-8"))
-        kinds = {child["kind"] for child in compute_plan(parent, scenes.SETTINGS).children()}
-        assert kinds <= {kind.kind for kind in RUNTIME_KINDS}
+@pytest.mark.parametrize("sample", sorted(path.stem for path in manifest_path("samples").glob("*.yaml")))
+def test_a_sample_needs_no_kind_but_every_swarms_and_those_of_the_component_it_is_named_after(sample: str) -> None:
+    parent = yaml.safe_load(manifest_path(f"samples/{sample}.yaml").read_text(encoding="utf-8"))
+    known = {kind.kind for kind in (*RUNTIME_KINDS, *COMPONENT_KINDS.get(sample, ()))}
+    needed = {child["kind"] for child in compute_plan(parent, scenes.SETTINGS).children()}
+    assert needed - known == set(), "show what is opt-in in a sample named after its component"
 
 
 def test_every_rule_has_an_update_strategy_and_none_that_loses_data_or_fails_for_ever() -> None:
-    methods = {(rule["apiVersion"], rule["resource"]): rule["updateStrategy"]["method"] for rule in RULES}
-    methods |= {(rule["apiVersion"], rule["resource"]): rule["updateStrategy"]["method"] for rule in DEDICATED_RULES}
+    methods = {(rule["apiVersion"], rule["resource"]): rule["updateStrategy"]["method"] for rule in ALL_RULES}
     # Without one a child would never be updated.
     assert set(methods.values()) <= {"InPlace", "OnDelete", "Recreate"}
     # A Job's template cannot be changed.
@@ -101,7 +121,7 @@ def test_a_request_of_this_controller_may_return_all_that_is_built() -> None:
     body = scenes.Scene().request()
     body["controller"] = copy.deepcopy(CONTROLLER)
     assert parse_hook_request(body).managed == {kind.group for kind in RUNTIME_KINDS}
-    body["controller"]["spec"]["childResources"] += DEDICATED_RULES
+    body["controller"]["spec"]["childResources"] = ALL_RULES
     assert parse_hook_request(body).managed == {kind.group for kind in CHILD_KINDS}
 
 
@@ -123,6 +143,12 @@ def test_children_are_found_by_the_parents_uid_and_settled_swarms_cost_nothing()
 # --- what a part says of itself --------------------------------------------------------------------------------------
 
 
+def test_every_part_that_is_written_is_in_the_tuple() -> None:
+    found = (importlib.import_module(each.name) for each in pkgutil.walk_packages(parts.__path__, "userswarm.parts."))
+    written = {module.__name__: module.PART for module in found if hasattr(module, "PART")}
+    assert [name for name, part in written.items() if part not in PARTS] == [], "add it to PARTS"
+
+
 def test_every_part_has_a_name_of_its_own() -> None:
     names = [part.name for part in PARTS]
     assert len(set(names)) == len(names)
@@ -131,7 +157,7 @@ def test_every_part_has_a_name_of_its_own() -> None:
 def test_a_part_builds_what_it_says_and_fresh_each_time(part: Part) -> None:
     swarm = compute_plan(EVERYTHING, scenes.SETTINGS).swarm
     config = part.read(swarm)
-    assert config is not None
+    assert config is not None, f"EVERYTHING above has to ask for {part.name}"
     children = part.build(config, swarm)
     known = {(kind.api_version, kind.kind) for kind in part.kinds}
     assert {(child["apiVersion"], child["kind"]) for child in children} == known
@@ -168,12 +194,13 @@ def test_every_field_that_a_part_reports_is_one_of_the_crds_status(part: Part) -
 def test_a_field_of_the_status_belongs_to_one_part_and_a_part_reports_no_other(part: Part) -> None:
     others = {field for other in PARTS if other is not part for field in other.reports}
     assert not others & part.reports.keys()
-    for state in (scenes.created, scenes.ready, scenes.verified):
-        sight = sight_of(scene := state())
+    for scene in (scenes.created(), scenes.ready(), scenes.verified(), scenes.created(copy.deepcopy(EVERYTHING))):
+        sight = sight_of(scene)
         swarm = compute_plan(scene.parent, scene.settings).swarm
         config = part.read(swarm)
         if config is not None:
-            assert part.report(config, swarm, sight).keys() <= part.reports.keys()
+            reported = part.report(config, swarm, sight)
+            assert reported.keys() - part.reports.keys() == set(), "name it, with its type, in `reports`"
 
 
 def sight_of(scene: scenes.Scene) -> Any:
@@ -184,11 +211,12 @@ def sight_of(scene: scenes.Scene) -> Any:
 
 def test_every_field_of_the_status_is_some_parts_or_the_whole_swarms() -> None:
     whole = {"phase", "verified", "verifiedGeneration", "observedGeneration", "stage", "stageSince", "conditions"}
-    assert STATUS.keys() == whole | {field for part in PARTS for field in part.reports}
+    known = whole | {field for part in PARTS for field in part.reports}
+    assert STATUS.keys() - known == set(), "name it, with its type, in the `reports` of the part that tells it"
+    assert known - STATUS.keys() == set(), "describe it in the status of manifests/crd"
 
 
-def test_every_condition_that_a_part_speaks_in_is_known_and_described(part: Part) -> None:
-    assert part.condition in (*CONDITION_TYPES, *OPTIONAL_CONDITION_TYPES)
+def test_every_condition_that_a_part_speaks_in_is_described(part: Part) -> None:
     assert re.search(rf"\b{part.condition}\b", STATUS["conditions"]["description"])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered
+from userswarm.wire.k8s import COMPONENT_KINDS
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}
@@ -107,9 +108,10 @@ def test_the_webhook_reads_children_by_name_where_runtimes_are_and_nothing_else(
 
 def test_the_webhook_reads_elsewhere_only_with_dedicated_swarms(everything: list[Object]) -> None:
     role = named(everything, "ClusterRole", "userswarm-webhook-dedicated")
+    # A Dedicated swarm may have whatever another component brings.
     assert permissions(role) == LOOKED_UP | {(group, resource, "get") for group, resource in child_kinds(everything)}
     bound = {
-        "everything": {"userswarm-webhook", "userswarm-webhook-dedicated"},
+        "everything": {"userswarm-webhook", *(f"userswarm-webhook-{name}" for name in COMPONENT_KINDS)},
         "overlays/dev": {"userswarm-webhook"},
         "overlays/production": {"userswarm-webhook"},
     }
@@ -120,6 +122,22 @@ def test_the_webhook_reads_elsewhere_only_with_dedicated_swarms(everything: list
             for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding")
             if binding["subjects"][0]["name"] == "userswarm-webhook"
         }, overlay
+
+
+@pytest.mark.parametrize("component", COMPONENT_KINDS)
+@pytest.mark.parametrize(
+    ("account", "verbs"), [("metacontroller", READ | {"create", "update", "delete"}), ("userswarm-webhook", {"get"})]
+)
+def test_a_component_gives_what_its_kinds_need(component: str, account: str, verbs: set[str]) -> None:
+    objects = production_with(component)
+    granted: set[Permission] = set()
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        if binding["subjects"][0]["name"] == account:
+            granted |= permissions(named(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"]))
+    needed = {
+        (group_of(kind.api_version), kind.resource, verb) for kind in COMPONENT_KINDS[component] for verb in verbs
+    }
+    assert needed - granted == set()
 
 
 def test_only_the_webhooks_own_pods_mount_its_token(everything: list[Object]) -> None:
