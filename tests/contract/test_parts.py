@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import devcluster.kinds
 import scenes
 import workload_samples as samples
 from userswarm import parts
@@ -92,6 +93,11 @@ def test_a_kind_has_one_place() -> None:
 def test_every_kind_of_a_part_is_every_swarms_or_a_components(part: Part) -> None:
     unlisted = [kind.kind for kind in part.kinds if kind not in CHILD_KINDS]
     assert unlisted == [], "name them in RUNTIME_KINDS or COMPONENT_KINDS of wire/k8s.py"
+
+
+def test_the_dev_cluster_serves_every_kind() -> None:
+    served = {(kind.api_version, kind.plural) for kind in devcluster.kinds.BUILT_IN}
+    assert set(resources(CHILD_KINDS)) - served == set(), "add it to BUILT_IN of devcluster/kinds.py"
 
 
 def test_no_kind_is_listed_that_no_part_has() -> None:
