@@ -467,7 +467,7 @@ def test_adoption_looks_at_the_live_parent_and_child() -> None:
     zoo.api.create(widget())
 
     with pytest.raises(ApiError, match="not found"):
-        zoo.metacontroller._claim(parent, orphan, zoo.metacontroller._selector(parent))
+        zoo.metacontroller._claims.claim(parent, orphan, zoo.metacontroller._spec.selector(parent))
 
 
 def test_adoption_by_a_parent_that_has_just_been_deleted_is_refused() -> None:
@@ -477,7 +477,7 @@ def test_adoption_by_a_parent_that_has_just_been_deleted_is_refused() -> None:
     zoo.api.delete(*W)
 
     with pytest.raises(Exception, match="has just been deleted"):
-        zoo.metacontroller._claim(parent, orphan, zoo.metacontroller._selector(parent))
+        zoo.metacontroller._claims.claim(parent, orphan, zoo.metacontroller._spec.selector(parent))
 
 
 @pytest.mark.parametrize(("code", "errors"), [(404, 0), (409, 1)])
@@ -745,7 +745,7 @@ def test_a_finalizer_that_is_as_wanted_already_is_not_written() -> None:
     stale = zoo.widget()
     stale["metadata"]["finalizers"] = []
     since = len(zoo.api.writes)
-    zoo.metacontroller._edit_finalizers(stale, add=True)
+    zoo.metacontroller._parents.edit_finalizers(stale, add=True)
 
     assert zoo.writes_since(since) == []
 
