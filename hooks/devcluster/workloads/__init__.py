@@ -9,6 +9,9 @@ endpoints        Service -> EndpointSlice
 claims           PersistentVolumeClaim -> Bound, grown, protected while in use
 quotas           ResourceQuota -> what its namespace uses
 namespaces       Namespace -> what every namespace has
-kubelet          schedules, starts, probes, restarts and ends pods
+kubelet          what makes it look at a pod
+stages           starts, probes, restarts and ends pods
+scheduler        binds pods to the node
+runs             the pods on their way, and what they wait for
 containers       what a pod's status says about its containers
 """

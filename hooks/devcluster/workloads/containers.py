@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devcluster.apiserver import ApiServer
-from devcluster.objects import Manifest, Observed, key_of, set_condition
+from devcluster.objects import Manifest, Observed, key_of, same_json, set_condition, uid_of
 
 
 def waiting(reason: str, message: str = "") -> Manifest:
@@ -155,3 +155,10 @@ def claims_of(pod: Observed) -> list[str]:
         for volume in pod["spec"].get("volumes", ())
         if "persistentVolumeClaim" in volume
     ]
+
+
+def write_status(api: ApiServer, pod: Observed, status: Manifest, *, actor: str) -> None:
+    """Write a pod's status; the defaults that the API server adds are in both, so only a real change is written."""
+    if not same_json(pod["status"], status):
+        fresh = api.peek_uid(uid_of(pod))
+        api.update_status({**fresh, "status": status}, actor=actor)
