@@ -1,11 +1,10 @@
-"""The REST API's side of HTTP: connections, verbs, watches, and the faults that befall a request."""
+"""The REST API's side of HTTP: connections, verbs, and the faults that befall a request."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from devcluster.apiserver import WatchEvent
 from devcluster.errors import ApiError, bad_request, conflict
-from devcluster.kinds import Kind
 from devcluster.objects import Observed
 from devcluster.rest_faults import Fault
 from devcluster.rest_requests import (
-    Filter,
     Target,
     parse_body,
     parse_filter,
@@ -28,6 +24,7 @@ from devcluster.rest_requests import (
     status_of,
     whole_number,
 )
+from devcluster.rest_watches import Watch
 
 if TYPE_CHECKING:
     from devcluster.rest import RestServer
@@ -212,77 +209,17 @@ class Handler(BaseHTTPRequestHandler):
         details = {"name": target.name, "kind": kind.plural, "uid": uid}
         return {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "details": details}
 
-    # Watches
-
     def _watch(self, target: Target, query: Mapping[str, str]) -> None:
-        rest, kind = self.server.rest, target.kind
-        wanted = parse_filter(target, query)
-        now = time.monotonic()
-        deadline = now + (whole_number(query, "timeoutSeconds") or 1800)
-        bookmarks = query.get("allowWatchBookmarks") in {"true", "1"}
-        next_bookmark = now + rest.bookmark_interval if bookmarks else deadline
-        with rest.changed:
-            version = whole_number(query, "resourceVersion")
-            lines: list[bytes] = []
-            if version:
-                rest.api.events_since(version)
-            else:
-                version = rest.api.resource_version
-                found = rest.api.scan(kind.api_version, kind.kind, wanted.namespace, wanted.labels)
-                lines = [_line("ADDED", obj) for obj in found if wanted.matches(obj)]
+        watch = Watch(self.server.rest, target, query)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self._write_chunk(b"".join(lines))
-        expired = b""
-        while True:
-            with rest.changed:
-                if rest.stopping:
-                    self.close_connection = True
-                    return
-                if rest.silent:
-                    rest.changed.wait()
-                    continue
-                try:
-                    events = rest.api.events_since(version)
-                except ApiError as error:
-                    expired = _line("ERROR", status_of(error, target))
-                    break
-                now = time.monotonic()
-                if not events and now < min(deadline, next_bookmark):
-                    rest.changed.wait(min(deadline, next_bookmark) - now)
-                    continue
-            version = events[-1].resource_version if events else version
-            lines = [line for event in events for line in _event_lines(event, kind, wanted)]
-            if bookmarks and now >= min(deadline, next_bookmark):
-                next_bookmark = now + rest.bookmark_interval
-                bookmark = {"metadata": {"resourceVersion": str(version)}}
-                lines.append(_line("BOOKMARK", {"apiVersion": kind.api_version, "kind": kind.kind, **bookmark}))
-            self._write_chunk(b"".join(lines))
-            if now >= deadline:
-                break
-        self._write_chunk(expired)
-        self.wfile.write(b"0\r\n\r\n")
-
-    def _write_chunk(self, content: bytes) -> None:
-        if content:
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
-        self.wfile.flush()
-
-
-def _line(kind: str, obj: Observed) -> bytes:
-    return orjson.dumps({"type": kind, "object": obj}) + b"\n"
-
-
-def _event_lines(event: WatchEvent, kind: Kind, wanted: Filter) -> list[bytes]:
-    """Return an event as a filtered watch sees it: what no longer matches is gone, what newly matches is new."""
-    if event.kind is not kind:
-        return []
-    is_in = wanted.matches(event.object)
-    was_in = event.old is not None and wanted.matches(event.old)
-    if event.type == "MODIFIED":
-        seen = {(True, True): "MODIFIED", (True, False): "ADDED", (False, True): "DELETED"}.get((is_in, was_in))
-    else:
-        seen = event.type if is_in else None
-    return [_line(seen, event.object)] if seen else []
+        for content in watch.chunks():
+            if content:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+            self.wfile.flush()
+        if watch.cut:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
