@@ -30,7 +30,7 @@ from userswarm.backend import (
     UserSwarmClient,
 )
 from userswarm.backend.api import Transport, WatchEvent, WatchStream, connect
-from userswarm.backend.transport import _is_permanent
+from userswarm.backend.transport.answers import is_permanent
 
 ONCE = RetryPolicy(attempts=1)
 SOON = RetryPolicy(attempts=5, base=0.001)
@@ -273,7 +273,7 @@ def test_silence_error_is_one_that_passes() -> None:
     ],
 )
 def test_only_what_no_retry_can_mend_is_permanent(error: Exception, permanent: bool) -> None:
-    assert _is_permanent(error) is permanent
+    assert is_permanent(error) is permanent
 
 
 def test_address_that_is_none_is_not_tried_again() -> None:
