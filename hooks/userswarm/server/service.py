@@ -16,7 +16,7 @@ from typing import Any
 from gevent import Timeout, socket
 
 from userswarm.server.gathering import HttpNeed, Unavailable
-from userswarm.spec.settings import DNS_LABEL
+from userswarm.spec.setting_readers import DNS_LABEL
 
 MOST_BODY = 64 * 1024
 _MOST_HEAD = 16 * 1024

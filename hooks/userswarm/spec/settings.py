@@ -8,22 +8,29 @@ than one that does not run.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from userswarm.errors import SettingsError
+from userswarm.spec.setting_readers import (
+    bind,
+    bind_or_none,
+    boolean,
+    cidrs,
+    image,
+    labels,
+    namespace,
+    namespaces,
+    one_of,
+    proxy,
+    readable_file,
+    toml_file,
+    whole,
+    words,
+)
 
 PREFIX = "USERSWARM_"
-
-DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 MEBIBYTE = 1024 * 1024
 
@@ -123,105 +130,6 @@ class Settings:
         return cls(**values)
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text.lower()
-
-    return read
-
-
-def _boolean(text: str) -> bool:
-    return _one_of("true", "false")(text) == "true"
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", text) if word)
-
-
-def _namespaces(text: str) -> tuple[str, ...]:
-    names = _words(text)
-    wrong = [name for name in names if not DNS_LABEL.fullmatch(name)]
-    if wrong or not names:
-        raise ValueError("must be namespace names (DNS labels) separated by commas, at least one")
-    return names
-
-
-def _namespace(text: str) -> str:
-    if not DNS_LABEL.fullmatch(text):
-        raise ValueError("must be a namespace name (a DNS label)")
-    return text
-
-
-def _labels(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [word.partition("=") for word in _words(text)]
-    if not pairs or not all(sep and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(v) for key, sep, v in pairs):
-        raise ValueError("must be labels such as kubernetes.io/metadata.name=backend, separated by commas")
-    return tuple(sorted((key, value) for key, _, value in pairs))
-
-
-def _cidrs(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(str(ipaddress.ip_network(word)) for word in _words(text))
-    except ValueError:
-        raise ValueError("must be networks such as 169.254.20.10/32, separated by commas") from None
-
-
-def _image(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][^\s]{0,510}", text):
-        raise ValueError("must be an image reference such as registry.example/name:tag, without blanks")
-    return text
-
-
-def _bind(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    try:
-        if host != "localhost":
-            ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        _whole(0, 65535)(port)
-    except ValueError:
-        raise ValueError("must be ADDRESS:PORT such as 127.0.0.1:8080") from None
-    return text
-
-
-def _bind_or_none(text: str) -> str:
-    return _bind(text) if text else ""
-
-
-def _proxy(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"(?:http://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", text)
-    if not found or not 0 < int(found[2]) < 65536:
-        raise ValueError("must be an HTTP proxy such as http://127.0.0.1:8880")
-    return found[1].strip("[]"), int(found[2])
-
-
-def _file(text: str) -> str:
-    if text:
-        with Path(text).open("rb") as stream:
-            stream.read(1)
-    return text
-
-
-def _toml_file(text: str) -> str:
-    if not text:
-        return ""
-    content = Path(text).read_text(encoding="utf-8")
-    tomllib.loads(content)
-    return content
-
-
 def _conflicts(values: Mapping[str, Any]) -> list[str]:
     """Name the settings that are fine alone, but not together."""
     problems = []
@@ -239,38 +147,38 @@ _DAY = 86_400
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     PREFIX + variable: (field, read)
     for variable, field, read in (
-        ("DEFAULT_IMAGE", "default_image", _image),
-        ("HELPER_IMAGE", "helper_image", _image),
-        ("ALLOWED_NAMESPACES", "allowed_namespaces", _namespaces),
-        ("ALLOWED_IMAGE_PREFIXES", "allowed_image_prefixes", _words),
-        ("ALLOWED_SECRETS", "allowed_secrets", _words),
-        ("PROGRESS_DEADLINE", "progress_deadline", _whole(10, _DAY)),
-        ("BASE_CONFIG_FILE", "base_config", _toml_file),
-        ("PLATFORM_NAMESPACE_LABELS", "platform_namespace_labels", _labels),
-        ("WEBHOOK_NAMESPACE", "webhook_namespace", _namespace),
-        ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", _boolean),
-        ("DNS_CIDRS", "dns_cidrs", _cidrs),
-        ("API_SERVER_CIDRS", "api_server_cidrs", _cidrs),
-        ("RUNTIME_USER", "runtime_user", _whole(1, 2**31 - 1)),
-        ("RUNTIME_GROUP", "runtime_group", _whole(1, 2**31 - 1)),
-        ("BIND", "bind", _bind),
-        ("WORKERS", "workers", _whole(1, 64)),
-        ("KEEP_ALIVE", "keep_alive", _whole(1, 3600)),
-        ("REQUEST_TIMEOUT", "request_timeout", _whole(1, 600)),
-        ("GRACEFUL_TIMEOUT", "graceful_timeout", _whole(1, 600)),
-        ("MAX_BODY_BYTES", "max_body_bytes", _whole(1024, 256 * MEBIBYTE)),
-        ("MAX_JSON_DEPTH", "max_json_depth", _whole(16, 200)),
-        ("MAX_CHILDREN", "max_children", _whole(8, 100_000)),
-        ("MAX_CONCURRENT", "max_concurrent", _whole(1, 10_000)),
-        ("TOKEN_FILE", "token_file", _file),
-        ("INSECURE_NO_AUTH", "insecure_no_auth", _boolean),
-        ("TLS_CERT_FILE", "tls_cert_file", _file),
-        ("TLS_KEY_FILE", "tls_key_file", _file),
-        ("CLIENT_CA_FILE", "client_ca_file", _file),
-        ("LOG_LEVEL", "log_level", _one_of("debug", "info", "warning", "error")),
-        ("LOG_FORMAT", "log_format", _one_of("json", "text")),
-        ("METRICS_BIND", "metrics_bind", _bind_or_none),
-        ("SERVICE_PROXY", "service_proxy", _proxy),
+        ("DEFAULT_IMAGE", "default_image", image),
+        ("HELPER_IMAGE", "helper_image", image),
+        ("ALLOWED_NAMESPACES", "allowed_namespaces", namespaces),
+        ("ALLOWED_IMAGE_PREFIXES", "allowed_image_prefixes", words),
+        ("ALLOWED_SECRETS", "allowed_secrets", words),
+        ("PROGRESS_DEADLINE", "progress_deadline", whole(10, _DAY)),
+        ("BASE_CONFIG_FILE", "base_config", toml_file),
+        ("PLATFORM_NAMESPACE_LABELS", "platform_namespace_labels", labels),
+        ("WEBHOOK_NAMESPACE", "webhook_namespace", namespace),
+        ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", boolean),
+        ("DNS_CIDRS", "dns_cidrs", cidrs),
+        ("API_SERVER_CIDRS", "api_server_cidrs", cidrs),
+        ("RUNTIME_USER", "runtime_user", whole(1, 2**31 - 1)),
+        ("RUNTIME_GROUP", "runtime_group", whole(1, 2**31 - 1)),
+        ("BIND", "bind", bind),
+        ("WORKERS", "workers", whole(1, 64)),
+        ("KEEP_ALIVE", "keep_alive", whole(1, 3600)),
+        ("REQUEST_TIMEOUT", "request_timeout", whole(1, 600)),
+        ("GRACEFUL_TIMEOUT", "graceful_timeout", whole(1, 600)),
+        ("MAX_BODY_BYTES", "max_body_bytes", whole(1024, 256 * MEBIBYTE)),
+        ("MAX_JSON_DEPTH", "max_json_depth", whole(16, 200)),
+        ("MAX_CHILDREN", "max_children", whole(8, 100_000)),
+        ("MAX_CONCURRENT", "max_concurrent", whole(1, 10_000)),
+        ("TOKEN_FILE", "token_file", readable_file),
+        ("INSECURE_NO_AUTH", "insecure_no_auth", boolean),
+        ("TLS_CERT_FILE", "tls_cert_file", readable_file),
+        ("TLS_KEY_FILE", "tls_key_file", readable_file),
+        ("CLIENT_CA_FILE", "client_ca_file", readable_file),
+        ("LOG_LEVEL", "log_level", one_of("debug", "info", "warning", "error")),
+        ("LOG_FORMAT", "log_format", one_of("json", "text")),
+        ("METRICS_BIND", "metrics_bind", bind_or_none),
+        ("SERVICE_PROXY", "service_proxy", proxy),
     )
 }
 
