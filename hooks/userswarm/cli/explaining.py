@@ -32,7 +32,6 @@ ADVICE = {
     "CrashLoop": "kubectl -n {namespace} logs {service}-0 -c runtime --previous",
     "RolloutInProgress": "kubectl -n {namespace} describe pod {service}-0",
     "SmokeTestRunning": "wait: the webhook is about to ask the runtime; its log says what keeps it",
-    "SmokeTestWaiting": "wait for what the message names",
     "SmokeTestFailed": "kubectl -n {namespace} logs {service}-0 -c runtime, for why it answers as the message says",
     "NamespaceNotLent": "its operator makes the namespace, or labels it crawbl.ai/allow-userswarms=true",
     "KindNotManaged": "add the kind to the CompositeController's childResources (manifests/controller)",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from userswarm.compose.desired import Finding
-from userswarm.parts.shape import LOOK_AFTER, object_need
+from userswarm.parts.shape import LOOK_AFTER, Sight, object_need
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import CHILD_KINDS, Manifest
+from userswarm.wire.k8s import CHILD_KINDS, Manifest, read_time
 
 _KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 
@@ -28,9 +28,16 @@ def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
 
 
 def _missing(findings: list[Finding]) -> Iterator[Manifest]:
-    """Look up the children that have been asked for and are not there."""
-    for finding in findings:
-        if finding.missing and finding.sight.waited(finding.part.condition) >= LOOK_AFTER:
+    """Look up the children that have been asked for and are not there; nothing while others still come about."""
+    waiting = [each for each in findings if each.missing and each.sight.waited(each.part.condition) >= LOOK_AFTER]
+    if waiting and not _is_coming_about(waiting[0].sight):
+        for finding in waiting:
             for child in finding.missing:
                 metadata = child["metadata"]
                 yield object_need(_KINDS[child["kind"]], metadata.get("namespace", ""), metadata["name"])
+
+
+def _is_coming_about(sight: Sight) -> bool:
+    """Tell whether a child was made a moment ago: then what is missing is only asked for now."""
+    made = (read_time(child["metadata"].get("creationTimestamp")) for child in sight.observation.children())
+    return any(moment is not None and (sight.now - moment).total_seconds() < LOOK_AFTER for moment in made)

@@ -164,6 +164,7 @@ INFORMATIVE = {
     namespace.NAMESPACE_RETAINED,
     namespace.LENT,
     verification.PASSED,
+    verification.WAITING,  # in no condition that is written: what it waits for is
     status.DELETING,
 }
 

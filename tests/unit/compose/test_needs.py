@@ -10,7 +10,7 @@ import pytest
 
 import scenes
 from scenes import Json, Scene, children_of, condition
-from userswarm.wire.k8s import CLAIM, CONFIG_MAP, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, POD, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, Kind, written_time
 
 NAME = "swarm-workspace-a"
 
@@ -160,3 +160,12 @@ def test_a_trouble_is_told_at_the_latest_fifteen_seconds_after_the_stage_began()
         scene.adopt_status(response)
         scene.now += timedelta(seconds=response["resyncAfterSeconds"])
     assert (scene.now - began).total_seconds() <= 15
+
+
+def test_nothing_is_looked_up_while_other_children_still_come_about() -> None:
+    scene = scenes.created()
+    scene.drop(SERVICE, f"swarm-{scenes.NAME}")
+    scene.now += timedelta(seconds=40)
+    assert "needs" in scene.sync()
+    scene.child(CLAIM)["metadata"]["creationTimestamp"] = written_time(scene.now - timedelta(seconds=4))
+    assert "objects" not in scene.sync().get("needs", {})
