@@ -387,7 +387,7 @@ class Life(RuleBasedStateMachine):
         self.cluster.faults.clear()
         self.gatherer.objects = self.gatherer.services = True
         for controller in self.controllers:
-            controller._interference.clear()
+            controller._caller.spoiled.clear()
         self._remove_foreign()
         self.edits += 1
         for swarm in self.api.list(*USER_SWARM):

@@ -38,7 +38,7 @@ class TooManyRequestsError(SyncError):
 
 
 class HookCaller:
-    """Calls the hooks of one controller, and counts the calls."""
+    """Calls the hooks of one controller, and counts the calls; `spoiled` says which of the next go wrong, and how."""
 
     def __init__(self, api: ApiServer, hooks: Hooks) -> None:
         self._api = api
@@ -47,16 +47,16 @@ class HookCaller:
         self.request_bytes = 0
         self.response_bytes = 0
         self.observers: list[Callable[[HookCall], None]] = []
-        self._interference: deque[tuple[str, str]] = deque()
+        self.spoiled: deque[tuple[str, str]] = deque()
 
     def spoil_next(self, hook: str, what: str) -> None:
         """Drop, lose or repeat the next call of a hook, "*" for any."""
-        self._interference.append((hook, what))
+        self.spoiled.append((hook, what))
 
     def call(self, hook: str, parent: Observed, request: Mapping[str, Any]) -> bytes:
         """Return the answer to one request; SyncError where there is none of status 200."""
         body = orjson.dumps(request)
-        what = self._next_interference(hook)
+        what = self._take_trouble(hook)
         if what == "drop":
             raise SyncError(f"{hook} hook failed: http error: connection refused")
         for _ in range(2 if what == "repeat" else 1):
@@ -80,10 +80,10 @@ class HookCaller:
             raise SyncError(f"{hook} hook failed: unsupported status code: {response.status} body: {text}")
         return response.body
 
-    def _next_interference(self, hook: str) -> str:
-        for index, (wanted, what) in enumerate(self._interference):
+    def _take_trouble(self, hook: str) -> str:
+        for index, (wanted, what) in enumerate(self.spoiled):
             if wanted in {"*", hook}:
-                del self._interference[index]
+                del self.spoiled[index]
                 return what
         return ""
 
