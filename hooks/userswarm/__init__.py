@@ -6,7 +6,8 @@ In reading order:
     sync          one UserSwarm: from what is observed to what is desired
     finalize      the same for a UserSwarm that goes away
     compose/      puts the parts together, and names none of them: desired (the children for now), status (phase,
-                  conditions, verified), needs (what has to be seen besides), teardown (how all goes), replace (what
+                  conditions, verified), made of judging (what it comes to), progress (since when) and telling (whether
+                  that is worth a write), needs (what has to be seen besides), teardown (how all goes), replace (what
                   cannot be changed), plan (all that follows from a spec alone; the one cache)
     parts/        one room for each capability, all of one shape (`shape`); PARTS is the one ordered tuple:
                   suspension, dedicated/ (namespace, limits, network, access, tenant), storage, account,

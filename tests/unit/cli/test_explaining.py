@@ -14,7 +14,7 @@ import scenes
 from userswarm import compose, parts
 from userswarm.cli.explaining import ADVICE, explain
 from userswarm.cli.rendering import InputError
-from userswarm.compose import status
+from userswarm.compose import judging
 from userswarm.errors import RequestError
 from userswarm.parts import storage, verification
 from userswarm.parts.dedicated import namespace
@@ -165,7 +165,7 @@ INFORMATIVE = {
     namespace.LENT,
     verification.PASSED,
     verification.WAITING,  # in no condition that is written: what it waits for is
-    status.DELETING,
+    judging.DELETING,
 }
 
 
