@@ -35,7 +35,7 @@ def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[
     except InvalidParentError as error:
         return sync_response(compute_invalid_status(call.parent, error, now), freeze(observation), None)
     before = call.parent.get("status") or {}
-    sight = Sight(observation, before, read_conditions(before), now, call.http)
+    sight = Sight(observation, before, read_conditions(before), now, call.http, call.parent["metadata"])
     desired = compute_desired(plan, sight, call.managed)
     assessment = compute_status(call.parent, plan.swarm, desired.findings, now)
     needs = compute_needs(plan.swarm, desired.findings)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from userswarm.parts.shape import Verdict
+from userswarm.compose.desired import Finding
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time, written_time
 
@@ -38,9 +38,10 @@ def last_change(stage: str, conditions: Sequence[Condition]) -> str:
     return max(condition["lastTransitionTime"] for condition in conditions[1 : kinds.index(stage) + 1])
 
 
-def next_look(verdict: Verdict, begun: datetime | None, deadline: int, now: datetime) -> int | None:
+def next_look(findings: Sequence[Finding], begun: datetime | None, deadline: int, now: datetime) -> int | None:
     """Return after how many seconds something may be due that no watch tells, None for never."""
-    waits = [] if verdict.due_in is None else [verdict.due_in]
+    verdicts = (finding.verdict for finding in findings)
+    waits = [verdict.due_in for verdict in verdicts if verdict is not None and verdict.due_in is not None]
     if begun is not None:
         waited, look = (now - begun).total_seconds(), FIRST_LOOK
         while look <= waited:

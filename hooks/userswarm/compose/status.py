@@ -19,7 +19,7 @@ from userswarm.compose.progress import begun_at, last_change, next_look
 from userswarm.compose.telling import ON_THE_WAY, dated, is_fresh, is_not_worth_a_write
 from userswarm.errors import InvalidParentError
 from userswarm.parts import PARTS
-from userswarm.parts.shape import CHILD_MISSING, TERMINATING, Verdict
+from userswarm.parts.shape import AWAKE, CHILD_MISSING, TERMINATING, Verdict
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.conditions import Condition, read_conditions, write_condition
 from userswarm.wire.k8s import Observed, read_time, written_time
@@ -93,7 +93,7 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
     elif is_not_worth_a_write(status, verified, verdicts, old, before, now):
         status = copy.deepcopy(dict(old))
     status = {field: value for field, value in status.items() if value is not None}
-    return Assessment(status, next_look(verified, begun, deadline, now))
+    return Assessment(status, next_look(findings, begun, deadline, now))
 
 
 def _only_asked_for(
@@ -106,7 +106,7 @@ def _only_asked_for(
     """
     asked = Verdict(False, CHILD_MISSING, "it was asked for a moment ago")
     since = dated(metadata.get("creationTimestamp"), now)
-    first = {kind: verdict if kind == "SpecValid" else asked for kind, verdict in verdicts.items()}
+    first = {kind: verdict if kind in ("SpecValid", AWAKE) else asked for kind, verdict in verdicts.items()}
     return {"phase": "Pending", "stage": None, "conditions": _conditions(first, {}, generation, since)}
 
 

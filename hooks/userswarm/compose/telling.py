@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from userswarm.parts import PARTS
 from userswarm.parts.shape import Verdict
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time
@@ -18,6 +19,9 @@ QUIET = 30.0
 """Seconds in which a swarm that is on its way is not told about again."""
 
 ON_THE_WAY = ("Pending", "Progressing", "Verifying")
+
+_RECORDS = tuple(name for part in PARTS for name, kind in part.reports.items() if kind is dict)
+"""What later answers rely on: it is told at once."""
 
 
 def dated(written: object, now: datetime) -> datetime:
@@ -38,7 +42,7 @@ def is_not_worth_a_write(
     ready = before.get("Ready")
     if ready is None or verdict.trouble or status["phase"] not in ON_THE_WAY or old.get("phase") not in ON_THE_WAY:
         return False
-    if old.get("observedGeneration") != status["observedGeneration"] or old.get("attempts") != status.get("attempts"):
+    if any(old.get(field) != status.get(field) for field in ("observedGeneration", *_RECORDS)):
         return False
     if any(
         each.recorded and kind in before and before[kind]["reason"] != each.reason for kind, each in verdicts.items()

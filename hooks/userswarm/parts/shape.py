@@ -20,6 +20,9 @@ from userswarm.wire.observe import Observation
 LOOK_AFTER = 5.0
 """Seconds that something is only on its way; a call that comes later looks for what keeps it."""
 
+AWAKE = "Awake"
+"""The condition of a swarm that may fall asleep."""
+
 CHILD_MISSING = "ChildMissing"
 NAME_CONFLICT = "NameConflict"
 TERMINATING = "Terminating"
@@ -33,7 +36,7 @@ class Verdict:
     `trouble` tells what does not pass by itself: it is told at once, and before what is only on its way. `phase` is
     what the swarm's phase is then, empty for the usual ones: a swarm with such a phase waits for nothing. `due_in` is
     after how many seconds it may change though nothing that is watched does. `recorded` is for what was looked up and
-    later answers rely on: it is told at once.
+    later answers rely on: it is told at once. `rests`: the swarm shall have no Pod now.
     """
 
     ok: bool
@@ -43,6 +46,7 @@ class Verdict:
     phase: str = ""
     due_in: float | None = None
     recorded: bool = False
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class Sight:
     """What a part judges by: what is observed, what was said before, and the time.
 
     `status` and `conditions` are those of the last answer; `blocked` is what the parts before still lack, None for
-    nothing; `http` is what the swarm's own Service has answered, None where it was not asked.
+    nothing; `http` is what the swarm's own Service has answered to this very part, None where it was not asked for it.
+    `metadata` is the parent's.
     """
 
     observation: Observation
@@ -58,6 +63,7 @@ class Sight:
     conditions: Mapping[str, Condition]
     now: datetime
     http: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     blocked: Verdict | None = None
 
     def since(self, condition: str, status: str) -> datetime:
@@ -67,8 +73,11 @@ class Sight:
         return known if known is not None and known <= self.now else self.now
 
     def waited(self, condition: str) -> float:
-        """Return for how many seconds a condition has been False."""
-        return (self.now - self.since(condition, "False")).total_seconds()
+        """Return for how many seconds a condition has been False; while it slept, a swarm has waited for nothing."""
+        since = self.since(condition, "False")
+        if AWAKE in self.conditions:
+            since = max(since, self.since(AWAKE, "True"))
+        return (self.now - since).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def build(runtime: Runtime, swarm: Swarm) -> list[Manifest]:
 
 def fit(runtime: Runtime, swarm: Swarm, sight: Sight, children: list[Manifest]) -> list[Manifest]:
     """Keep the StatefulSet back where it must not be made or changed yet."""
-    current = _stateful_set(swarm, sight)
+    current, replicas = _stateful_set(swarm, sight), 0 if _rests(sight) else runtime.replicas
+    children[0]["spec"]["replicas"] = replicas
     if current is None:
         return [] if _held(swarm, sight) else children
     if storage.why_no_pod(swarm, sight):
@@ -89,7 +90,7 @@ def fit(runtime: Runtime, swarm: Swarm, sight: Sight, children: list[Manifest]) 
         # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
         applied = last_applied(current)
         if applied is not None and isinstance(applied.get("spec"), dict):
-            applied["spec"]["replicas"] = runtime.replicas
+            applied["spec"]["replicas"] = replicas
             return [applied]
     return children
 
@@ -125,7 +126,7 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     if stateful_set is None:
         # With the claim that an earlier life may have left: a hook is asked only once more.
         return pod if storage.is_sought(swarm, sight) else NOTHING
-    if runtime.replicas == 0 or not _unfinished_rollout(stateful_set, runtime.checksum):
+    if runtime.replicas == 0 or _rests(sight) or not _unfinished_rollout(stateful_set, runtime.checksum):
         return NOTHING
     made = read_time(stateful_set["metadata"].get("creationTimestamp"))
     age = (sight.now - made).total_seconds() if made is not None else LOOK_AFTER
@@ -148,6 +149,10 @@ def is_stopped(swarm: Swarm, sight: Sight) -> bool:
     if stateful_set.get("spec", {}).get("replicas", 1) != 0 or status.get("replicas", 0) != 0:
         return False
     return bool(status.get("observedGeneration", 0) >= metadata.get("generation", 0))
+
+
+def _rests(sight: Sight) -> bool:
+    return sight.blocked is not None and sight.blocked.rests
 
 
 def _stateful_set(swarm: Swarm, sight: Sight) -> Observed | None:
