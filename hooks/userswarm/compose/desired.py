@@ -66,11 +66,11 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     if heard is not None:
         sight = replace(sight, http=None)
     for (part, config, groups), built in zip(plan.parts, plan.built(), strict=True):
+        held = closed > 0 and (not part.gate or part.gate > closed)
         seen = sight
-        if heard is not None and part.needs(config, swarm, sight).http is not None:
+        if heard is not None and not held and part.needs(config, swarm, sight).http is not None:
             # Of all that would ask now, the first did, and the answer is to nobody else.
             seen, heard = replace(sight, http=heard), None
-        held = closed > 0 and (not part.gate or part.gate > closed)
         fitted = part.fit(config, swarm, seen, built)
         if held:
             standing |= {_key(each): each for each in fitted}

@@ -6,12 +6,13 @@ part is made of.
 
 from __future__ import annotations
 
-from userswarm.parts import account, configuration, runtime, service, storage, suspension, verification
+from userswarm.parts import account, configuration, lifecycle, runtime, service, storage, suspension, verification
 from userswarm.parts.dedicated import access, limits, namespace, network, tenant
 from userswarm.parts.shape import Part
 
 PARTS: tuple[Part, ...] = (
     suspension.PART,
+    *lifecycle.PARTS,
     namespace.PART,
     limits.PART,
     network.PART,

@@ -11,6 +11,11 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from userswarm.spec.durations import parse_duration
+
+LIFECYCLE_FIELDS = ("idleAfter", "idleAfterVisit", "minAwake", "maxAwake", "maxBusy", "lead", "expireAfter")
+"""The lengths of time in spec.lifecycle that a platform has its say about."""
+
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -71,6 +76,18 @@ def labels(text: str) -> tuple[tuple[str, str], ...]:
     if not pairs or not all(sep and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(v) for key, sep, v in pairs):
         raise ValueError("must be labels such as kubernetes.io/metadata.name=backend, separated by commas")
     return tuple(sorted((key, value) for key, _, value in pairs))
+
+
+def durations(text: str) -> tuple[tuple[str, int], ...]:
+    """Read lengths of time of spec.lifecycle, each by its name."""
+    pairs = [word.partition("=") for word in words(text)]
+    try:
+        found = tuple(sorted((name, parse_duration(length)) for name, _, length in pairs))
+    except ValueError as error:
+        raise ValueError(f"must be durations such as idleAfter=30m, separated by commas: {error}") from None
+    if not {name for name, _ in found} <= set(LIFECYCLE_FIELDS) or len(dict(found)) < len(found):
+        raise ValueError(f"must give durations, once each, to some of {', '.join(LIFECYCLE_FIELDS)}")
+    return found
 
 
 def cidrs(text: str) -> tuple[str, ...]:

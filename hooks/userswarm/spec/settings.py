@@ -18,6 +18,7 @@ from userswarm.spec.setting_readers import (
     bind_or_none,
     boolean,
     cidrs,
+    durations,
     image,
     labels,
     namespace,
@@ -54,6 +55,9 @@ class Settings:
         dns_cidrs: where Pods ask for names in such a namespace, besides the cluster's DNS: NodeLocal DNSCache's
             169.254.20.10/32, say.
         api_server_cidrs: where the Kubernetes API is, for a runtime that was given a role in such a namespace.
+        lifecycle_defaults: what holds where a UserSwarm's spec.lifecycle does not say: idleAfter=30m,minAwake=5m, say.
+        lifecycle_ceilings: what it may say at most; who says nothing, and has no default, gets this.
+        lifecycle_spread: over so long are spread those that would wake, or fall asleep, at the same instant.
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
     Read by the server:
         bind: host:port, where Metacontroller calls.
@@ -81,6 +85,9 @@ class Settings:
     allow_pods_within_namespace: bool = False
     dns_cidrs: tuple[str, ...] = ()
     api_server_cidrs: tuple[str, ...] = ()
+    lifecycle_defaults: tuple[tuple[str, int], ...] = ()
+    lifecycle_ceilings: tuple[tuple[str, int], ...] = ()
+    lifecycle_spread: int = 120
     runtime_user: int = 65534
     runtime_group: int = 65534
 
@@ -139,6 +146,12 @@ def _conflicts(values: Mapping[str, Any]) -> list[str]:
         problems.append(f"{PREFIX}CLIENT_CA_FILE: needs {PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE")
     if values.get("token_file") and values.get("insecure_no_auth"):
         problems.append(f"{PREFIX}INSECURE_NO_AUTH: cannot be true while {PREFIX}TOKEN_FILE is set")
+    defaults, ceilings = dict(values.get("lifecycle_defaults", ())), dict(values.get("lifecycle_ceilings", ()))
+    problems += [
+        f"{PREFIX}LIFECYCLE_DEFAULTS: its {name} is above that of {PREFIX}LIFECYCLE_CEILINGS"
+        for name in sorted(defaults.keys() & ceilings.keys())
+        if defaults[name] > ceilings[name]
+    ]
     return problems
 
 
@@ -159,6 +172,9 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("ALLOW_PODS_WITHIN_NAMESPACE", "allow_pods_within_namespace", boolean),
         ("DNS_CIDRS", "dns_cidrs", cidrs),
         ("API_SERVER_CIDRS", "api_server_cidrs", cidrs),
+        ("LIFECYCLE_DEFAULTS", "lifecycle_defaults", durations),
+        ("LIFECYCLE_CEILINGS", "lifecycle_ceilings", durations),
+        ("LIFECYCLE_SPREAD", "lifecycle_spread", whole(0, 3600)),
         ("RUNTIME_USER", "runtime_user", whole(1, 2**31 - 1)),
         ("RUNTIME_GROUP", "runtime_group", whole(1, 2**31 - 1)),
         ("BIND", "bind", bind),

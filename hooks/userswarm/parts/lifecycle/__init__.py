@@ -1,0 +1,156 @@
+"""A swarm that sleeps while nobody uses it, wakes when somebody does, and expires when nobody came back.
+
+That it sleeps is derived at each call and never written into the spec: `suspend` stays a person's, and wins. What one
+call has to tell the next stands in status.lifecycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from userswarm.parts import runtime
+from userswarm.parts.lifecycle.activity import read_activity
+from userswarm.parts.lifecycle.answer import read_answer
+from userswarm.parts.lifecycle.decide import (
+    ACTIVITY,
+    APPOINTMENT,
+    BUSY,
+    CHECK_FAILED,
+    IDLE,
+    IN_USE,
+    MAX_AWAKE,
+    MAX_BUSY,
+    NOT_VERIFIED,
+    SCHEDULE,
+    Decision,
+    decide,
+    find_notice,
+)
+from userswarm.parts.lifecycle.rules import LIFECYCLE_CHECKS, Rules, read_rules
+from userswarm.parts.lifecycle.state import read_state, write_state
+from userswarm.parts.shape import AWAKE, Needs, Part, Sight, Verdict
+from userswarm.spec.swarm import Swarm
+from userswarm.wire.k8s import Manifest, written_time
+
+ASLEEP = "Asleep"
+EXPIRES_SOON = "ExpiresSoon"
+EXPIRED = "Expired"
+
+ANSWER_SECONDS = 2
+
+_WORDS = {
+    IDLE: "nobody has used it; it wakes when somebody does",
+    MAX_AWAKE: "it was awake for as long as it may be at once; it wakes when somebody uses it",
+    MAX_BUSY: "it said it is busy for longer than it may be; it wakes when somebody uses it",
+    IN_USE: "it is in use, or was a moment ago",
+    BUSY: "its runtime says it is busy",
+    APPOINTMENT: "it has an appointment of its own",
+    NOT_VERIFIED: "it is due to sleep, and its runtime is not verified and cannot be asked whether it is busy",
+}
+
+FALLS_ASLEEP = (IDLE, MAX_AWAKE, MAX_BUSY)
+WAKES = (ACTIVITY, APPOINTMENT, SCHEDULE)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The rules, None for a swarm that a person keeps asleep or that never sleeps; and what its runtime is asked."""
+
+    rules: Rules | None
+    http: Manifest
+
+
+def read(swarm: Swarm) -> Lifecycle:
+    """Return what a swarm's sleep follows."""
+    rules = None if swarm.spec["suspend"] else read_rules(swarm)
+    http = {
+        "service": swarm.identity.name,
+        "namespace": swarm.identity.namespace,
+        "port": swarm.spec["runtime"]["port"],
+        "path": rules.check_path if rules is not None else "",
+        "timeoutSeconds": ANSWER_SECONDS,
+    }
+    return Lifecycle(rules, http)
+
+
+def look(rules: Rules, sight: Sight) -> Decision:
+    """Return what holds for a swarm that has these rules."""
+    answer = read_answer(sight.http) if sight.http is not None else None
+    verified = sight.status.get("verified") is True
+    return decide(rules, read_activity(sight.metadata), read_state(sight.status), answer, sight.now, verified=verified)
+
+
+def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
+    """Say whether the swarm is awake, and when that is to be asked again."""
+    if lifecycle.rules is None:
+        return None
+    decision = look(lifecycle.rules, sight)
+    due_in = (decision.due - sight.now).total_seconds() if decision.due is not None else None
+    told = _tell(decision, sight)
+    if not decision.state.asleep:
+        return Verdict(True, decision.reason, told, due_in=due_in)
+    phase = ASLEEP if runtime.is_stopped(swarm, sight) else "Progressing"
+    return Verdict(False, decision.reason, told, phase=phase, due_in=due_in, rests=True)
+
+
+def needs(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Needs:
+    """Ask the runtime whether it is busy, just before it would fall asleep."""
+    if lifecycle.rules is None or not look(lifecycle.rules, sight).ask:
+        return Needs()
+    return Needs(http=lifecycle.http)
+
+
+def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
+    """Return what the next call has to know, and when the swarm wakes and expires."""
+    if lifecycle.rules is None:
+        return {"lifecycle": None}
+    decision = look(lifecycle.rules, sight)
+    beat = int(lifecycle.rules.beat.total_seconds())
+    more = {"wakesAt": decision.wakes_at, "expiresAt": decision.expires_at, "touchEverySeconds": beat}
+    return {"lifecycle": write_state(decision.state, **more)}
+
+
+def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
+    """Say that a swarm will be deleted if nobody comes back, or may be by now."""
+    if lifecycle.rules is None:
+        return None
+    expires_at = look(lifecycle.rules, sight).expires_at
+    if expires_at is None or sight.now < find_notice(lifecycle.rules, expires_at):
+        return None
+    told = f"nobody has used it, and it may be deleted from {written_time(expires_at)} on; any use of it keeps it"
+    return Verdict(True, EXPIRES_SOON if sight.now < expires_at else EXPIRED, told)
+
+
+def when(rules: Rules, status: Mapping[str, Any], metadata: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Return when a swarm that is awake is due to sleep, for whoever explains it."""
+    verified = status.get("verified") is True
+    return decide(rules, read_activity(metadata), read_state(status), None, now, verified=verified).due
+
+
+def _tell(decision: Decision, sight: Sight) -> str:
+    checked = decision.state.checked
+    told = _WORDS.get(decision.reason, "")
+    if decision.reason == CHECK_FAILED and checked is not None:
+        told = f"it stays awake since it does not say whether it is busy: {checked.problem}"
+    if decision.ask and sight.observation.not_asked:
+        told += f"; it could not be asked whether it is busy: {sight.observation.not_asked}"
+    doubt = read_activity(sight.metadata).doubt
+    return f"{told}; {doubt}" if doubt else told
+
+
+PARTS = (
+    Part(
+        name="lifecycle",
+        condition=AWAKE,
+        read=read,
+        checks=LIFECYCLE_CHECKS,
+        judge=judge,
+        needs=needs,
+        report=report,
+        reports={"lifecycle": dict},
+    ),
+    Part(name="expiry", condition=EXPIRES_SOON, read=read, judge=judge_expiry, decides=False),
+)
