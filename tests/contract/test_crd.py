@@ -390,6 +390,12 @@ def test_rules_stand_where_the_design_wants_them() -> None:
         ("spec", ".workspaceId"),
         ("spec.config.agents", ""),
         ("spec.config.files", ""),
+        ("spec.lifecycle", ".idleAfterVisit"),
+        ("spec.lifecycle", ".minAwake"),
+        ("spec.lifecycle.expireAfter", ""),
+        ("spec.lifecycle.idleAfter", ""),
+        ("spec.lifecycle.idleAfterVisit", ""),
+        ("spec.lifecycle.maxAwake", ""),
         ("spec.placement.isolation", ""),
         ("spec.placement.namespaceMode", ""),
         ("spec.placement.runtimeNamespace", ""),
@@ -459,4 +465,4 @@ def test_rule_holds_on_a_default_as_it_is_written(path: str, rule: dict[str, str
 
 
 def test_rules_are_few_enough_to_be_modelled_one_by_one() -> None:
-    assert len({rule["rule"] for _, rule in RULES}) == 11
+    assert len({rule["rule"] for _, rule in RULES}) == 15

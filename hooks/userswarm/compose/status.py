@@ -71,7 +71,9 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
         verdicts["Ready"] = Verdict(False, verified.reason, told)
         conditions = _conditions(verdicts, before, generation, now)
 
-    status = _carried(old)
+    # What was recorded by a part that the swarm no longer has goes with it.
+    present = {"verifiedGeneration"}.union(*(finding.part.reports for finding in findings))
+    status = {name: value for name, value in _carried(old).items() if name in present}
     for finding in findings:
         status.update(finding.part.report(finding.config, swarm, finding.sight))
     if verified.ok:

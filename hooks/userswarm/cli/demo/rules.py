@@ -8,6 +8,7 @@ from typing import Any
 from devcluster.crd import Rule, Rules
 from devcluster.objects import same_json
 from userswarm.spec import quantity
+from userswarm.spec.durations import parse_duration
 
 
 def _within_limit(name: str) -> Rule:
@@ -16,6 +17,16 @@ def _within_limit(name: str) -> Rule:
     def holds(self: Any, _: Any) -> bool:
         request, limit = self.get("requests", {}).get(name), self.get("limits", {}).get(name)
         return request is None or limit is None or quantity.compare(request, limit) <= 0
+
+    return holds
+
+
+def _in_order(low: str, high: str) -> Rule:
+    """Return the rule that a length of time does not exceed another one, where both are there and set a limit."""
+
+    def holds(self: Any, _: Any) -> bool:
+        less, more = parse_duration(self.get(low, "0s")), parse_duration(self.get(high, "0s"))
+        return low not in self or more == 0 or less <= more
 
     return holds
 
@@ -51,5 +62,15 @@ RULES: Rules = {
             re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) and key not in {"config.toml", "."} and not key.startswith("..")
             for key in self
         )
+    ),
+    "!has(self.idleAfter) || !has(self.idleAfterVisit) || duration(self.idleAfter) == duration('0s') || "
+    "duration(self.idleAfterVisit) <= duration(self.idleAfter)": _in_order("idleAfterVisit", "idleAfter"),
+    "!has(self.maxAwake) || !has(self.minAwake) || duration(self.maxAwake) == duration('0s') || "
+    "duration(self.minAwake) <= duration(self.maxAwake)": _in_order("minAwake", "maxAwake"),
+    "duration(self) == duration('0s') || duration(self) >= duration('2m')": lambda self, _: (
+        parse_duration(self) == 0 or parse_duration(self) >= 120
+    ),
+    "duration(self) == duration('0s') || duration(self) >= duration('1h')": lambda self, _: (
+        parse_duration(self) == 0 or parse_duration(self) >= 3600
     ),
 }

@@ -57,20 +57,22 @@ WAKES = (ACTIVITY, APPOINTMENT, SCHEDULE)
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The rules, None for a swarm that a person keeps asleep or that never sleeps; and what its runtime is asked."""
+    """The rules of a swarm, and what its runtime is asked before it falls asleep."""
 
-    rules: Rules | None
+    rules: Rules
     http: Manifest
 
 
-def read(swarm: Swarm) -> Lifecycle:
-    """Return what a swarm's sleep follows."""
-    rules = None if swarm.spec["suspend"] else read_rules(swarm)
+def read(swarm: Swarm) -> Lifecycle | None:
+    """Return what a swarm's sleep follows; None for one that a person keeps asleep, or that never sleeps by itself."""
+    rules = read_rules(swarm)
+    if rules is None or swarm.spec["suspend"]:
+        return None
     http = {
         "service": swarm.identity.name,
         "namespace": swarm.identity.namespace,
         "port": swarm.spec["runtime"]["port"],
-        "path": rules.check_path if rules is not None else "",
+        "path": rules.check_path,
         "timeoutSeconds": ANSWER_SECONDS,
     }
     return Lifecycle(rules, http)
@@ -83,10 +85,8 @@ def look(rules: Rules, sight: Sight) -> Decision:
     return decide(rules, read_activity(sight.metadata), read_state(sight.status), answer, sight.now, verified=verified)
 
 
-def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
+def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
     """Say whether the swarm is awake, and when that is to be asked again."""
-    if lifecycle.rules is None:
-        return None
     decision = look(lifecycle.rules, sight)
     due_in = (decision.due - sight.now).total_seconds() if decision.due is not None else None
     told = _tell(decision, sight)
@@ -98,15 +98,11 @@ def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
 
 def needs(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Needs:
     """Ask the runtime whether it is busy, just before it would fall asleep."""
-    if lifecycle.rules is None or not look(lifecycle.rules, sight).ask:
-        return Needs()
-    return Needs(http=lifecycle.http)
+    return Needs(http=lifecycle.http if look(lifecycle.rules, sight).ask else None)
 
 
 def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
     """Return what the next call has to know, and when the swarm wakes and expires."""
-    if lifecycle.rules is None:
-        return {"lifecycle": None}
     decision = look(lifecycle.rules, sight)
     beat = int(lifecycle.rules.beat.total_seconds())
     more = {"wakesAt": decision.wakes_at, "expiresAt": decision.expires_at, "touchEverySeconds": beat}
@@ -115,8 +111,6 @@ def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any
 
 def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
     """Say that a swarm will be deleted if nobody comes back, or may be by now."""
-    if lifecycle.rules is None:
-        return None
     expires_at = look(lifecycle.rules, sight).expires_at
     if expires_at is None or sight.now < find_notice(lifecycle.rules, expires_at):
         return None

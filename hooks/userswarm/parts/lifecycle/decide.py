@@ -66,7 +66,8 @@ def decide(
 
 def find_notice(rules: Rules, expires_at: datetime) -> datetime:
     """Return from when on it is said that a swarm expires soon: for a tenth of the time it was given, or an hour."""
-    return expires_at - max(rules.expire_after / 10, min(LEAST_NOTICE, rules.expire_after))
+    tenth = timedelta(seconds=rules.expire_after.total_seconds() // 10)
+    return expires_at - max(tenth, min(LEAST_NOTICE, rules.expire_after))
 
 
 def _find_cause_to_wake(rules: Rules, activity: Activity, state: State, now: datetime) -> str:
