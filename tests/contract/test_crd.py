@@ -120,6 +120,25 @@ DESIGN: dict[str, tuple[str, Any]] = {
     "spec.exposure.httpRoute.gatewayName": ("string", NONE),
     "spec.exposure.httpRoute.gatewayNamespace": ("string", NONE),
     "spec.exposure.httpRoute.parentSectionName": ("string", NONE),
+    "spec.lifecycle": ("object", NONE),
+    **{
+        f"spec.lifecycle.{field}": ("string", NONE)
+        for field in ("idleAfter", "idleAfterVisit", "minAwake", "maxAwake", "lead", "expireAfter")
+    },
+    "spec.lifecycle.activityCheck": ("object", NONE),
+    "spec.lifecycle.activityCheck.path": ("string", NONE),
+    "spec.lifecycle.activityCheck.maxBusy": ("string", NONE),
+    "spec.lifecycle.wakeSchedule": ("object", NONE),
+    "spec.lifecycle.wakeSchedule.cron": ("string", NONE),
+    "spec.lifecycle.wakeSchedule.timeZone": ("string", NONE),
+    "status.lifecycle": ("object", NONE),
+    **{
+        f"status.lifecycle.{field}": ("string", NONE)
+        for field in ("awakeSince", "asleepSince", "reason", "mark", "unusedSince", "wakeAt", "wakesAt", "expiresAt")
+    },
+    "status.lifecycle.touchEverySeconds": ("integer", NONE),
+    "status.lifecycle.checked": ("object", NONE),
+    **{f"status.lifecycle.checked.{field}": ("string", NONE) for field in ("at", "again", "busySince", "problem")},
     "spec.placement.isolation": ("string", "Shared"),
     "spec.placement.namespaceMode": ("string", "managed"),
     "spec.quota": ("object", NONE),
@@ -200,7 +219,7 @@ def test_fields_types_and_defaults_are_those_of_the_design() -> None:
         ("spec.placement.tolerations[].effect", ["NoSchedule", "PreferNoSchedule", "NoExecute"]),
         (
             "status.phase",
-            ["Pending", "Progressing", "Verifying", "Ready", "Suspended", "Failed", "Invalid", "Deleting"],
+            ["Pending", "Progressing", "Verifying", "Ready", "Asleep", "Suspended", "Failed", "Invalid", "Deleting"],
         ),
         ("status.conditions[].status", ["True", "False", "Unknown"]),
     ],
@@ -222,8 +241,8 @@ def test_kind_is_cluster_scoped_with_a_short_name_and_a_status_subresource() -> 
 def test_printer_columns_show_fields_of_the_same_type() -> None:
     columns = {each["name"]: each for each in VERSION["additionalPrinterColumns"]}
 
-    assert list(columns) == ["User", "Phase", "Verified", "Endpoint", "Age"]
-    assert [name for name, each in columns.items() if each.get("priority")] == ["Endpoint"]
+    assert list(columns) == ["User", "Phase", "Verified", "Endpoint", "Asleep", "Age"]
+    assert [name for name, each in columns.items() if each.get("priority")] == ["Endpoint", "Asleep"]
     assert (columns["Age"]["jsonPath"], columns["Age"]["type"]) == (".metadata.creationTimestamp", "date")
     for each in list(columns.values())[:-1]:
         assert NODES[each["jsonPath"].removeprefix(".")]["type"] == each["type"]

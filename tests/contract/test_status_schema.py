@@ -69,6 +69,7 @@ STATES: dict[str, Callable[[], Scene]] = {
     "ready": scenes.ready,
     "verified": scenes.verified,
     "suspended": lambda: scenes.created(scenes.user_swarm(suspend=True)),
+    "awake": lambda: scenes.verified(scenes.user_swarm(lifecycle={"idleAfter": "30m"})),
     "Dedicated": lambda: scenes.verified(scenes.user_swarm(placement={"isolation": "Dedicated"})),
     "invalid": invalid,
     "failing": failing,

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from userswarm.parts.lifecycle.activity import CLOCK_BOUND, LAST_ACTIVITY, Activity, read_activity
@@ -37,7 +37,7 @@ def all_rules(draw: st.DrawFn) -> Rules:
         max_awake=limit,
         max_busy=draw(seconds(60, 3 * 3600)),
         expire_after=draw(st.just(timedelta()) | seconds(3600, DAY)),
-        check_path=draw(st.sampled_from(("", "/activity"))),
+        check_path=draw(st.sampled_from(("/activity", "/activity", ""))),
         schedule=draw(
             st.none() | st.sampled_from((Schedule("0 * * * *", "UTC"), Schedule("30 14,20 * * *", "Asia/Tokyo")))
         ),
@@ -85,7 +85,7 @@ def worlds(draw: st.DrawFn) -> World:
     leases = sorted(
         (since, since + draw(st.integers(1, 3600))) for since in draw(st.lists(moments, max_size=3, unique=True))
     )
-    changes = sorted(draw(st.lists(moments, max_size=6, unique=True)))
+    changes = [0, *sorted(draw(st.lists(moments, max_size=6, unique=True)))]
     return World(
         sorted(draw(st.lists(moments, max_size=8, unique=True))),
         leases,
@@ -123,6 +123,24 @@ def live(rules: Rules, world: World, besides: set[int], *, verified: bool = True
         at = min(following)
     assert len(calls) < 5000, "called again and again"
     return calls
+
+
+@given(all_rules(), worlds(), st.sets(st.integers(0, DAY // 2), max_size=20))
+def test_the_runtime_is_asked_again_no_earlier_than_was_said_and_not_believed_for_ever(
+    rules: Rules, world: World, besides: set[int]
+) -> None:
+    before: Call | None = None
+    for call in live(rules, world, besides):
+        known = before.decision.state.checked if before is not None else None
+        now = START + timedelta(seconds=call.at)
+        unused = known is not None and (call.activity.last is None or call.activity.last <= known.at)
+        if known is not None and now < known.again and unused:
+            # At its limit it is asked once more, but for one that is known to be busy.
+            assert call.asked is None or (known.busy_since is None and rules.max_awake is not None)
+        checked = call.decision.state.checked
+        if call.decision.reason == "Busy" and checked is not None and checked.busy_since is not None:
+            assert now < checked.again <= checked.busy_since + rules.max_busy
+        before = call
 
 
 def turns(calls: list[Call]) -> list[tuple[int, bool, str]]:
@@ -184,6 +202,13 @@ def test_nobody_is_awake_for_ever_without_a_reason(rules: Rules, world: World, v
             assert rules.check_path
 
 
+@example(
+    Rules(
+        timedelta(minutes=2), timedelta(minutes=2), timedelta(), timedelta(minutes=2), timedelta(minutes=1),
+        timedelta(), "", Schedule("0 * * * *", "UTC"), timedelta(seconds=121), timedelta(), timedelta(minutes=1),
+    ),
+    World([], [], []),
+)  # fmt: skip
 @given(all_rules(), worlds())
 def test_whoever_is_used_wakes_and_a_limit_ends_every_run(rules: Rules, world: World) -> None:
     for call in live(rules, world, set()):
@@ -233,7 +258,7 @@ def test_any_new_note_wakes_whatever_its_clock_says(off: int) -> None:
         timedelta(minutes=30), timedelta(minutes=5), *[timedelta()] * 1, None, timedelta(hours=1), timedelta(), "",
         None, timedelta(), timedelta(), timedelta(minutes=1),
     )  # fmt: skip
-    asleep = State(True, START, "Idle", mark="2026-11-20T11:00:00Z")
+    asleep = State(True, START, "Idle", mark="2026-11-01T11:00:00Z")
     stamp = START + timedelta(seconds=off)
     activity = Activity(written_time(stamp), stamp)
     decision = decide(rules, activity, asleep, None, START + timedelta(seconds=5), verified=False)

@@ -24,6 +24,7 @@ def refused(**variables: str) -> list[str]:
 
 WHOLE = {
     "PROGRESS_DEADLINE": (10, 86_400),
+    "LIFECYCLE_SPREAD": (0, 3600),
     "RUNTIME_USER": (1, 2**31 - 1),
     "RUNTIME_GROUP": (1, 2**31 - 1),
     "WORKERS": (1, 64),
@@ -53,6 +54,9 @@ GOOD: list[tuple[str, str, Any]] = [
     ("DNS_CIDRS", "", ()),
     ("API_SERVER_CIDRS", "10.96.0.1/32 192.168.4.0/24", ("10.96.0.1/32", "192.168.4.0/24")),
     ("API_SERVER_CIDRS", "", ()),
+    ("LIFECYCLE_DEFAULTS", "", ()),
+    ("LIFECYCLE_DEFAULTS", "minAwake=90s, idleAfter=1h30m", (("idleAfter", 5400), ("minAwake", 90))),
+    ("LIFECYCLE_CEILINGS", "maxAwake=24h expireAfter=0s", (("expireAfter", 0), ("maxAwake", 86_400))),
     ("BASE_CONFIG_FILE", "", ""),
     ("BIND", "0.0.0.0:8080", "0.0.0.0:8080"),
     ("BIND", "[::]:0", "[::]:0"),
@@ -92,6 +96,11 @@ BAD: list[tuple[str, str, str]] = [
         (name, text, "image reference")
         for name in ("DEFAULT_IMAGE", "HELPER_IMAGE")
         for text in ("", "a b", "/a", "a\n")
+    ),
+    *(
+        (name, text, "durations")
+        for name in ("LIFECYCLE_DEFAULTS", "LIFECYCLE_CEILINGS")
+        for text in ("idleAfter", "idleAfter=", "idleAfter=30", "idleAfter=1d", "sleep=1h", "lead=1m,lead=2m")
     ),
     *(("ALLOWED_NAMESPACES", text, "at least one") for text in ("", " , ", "A", "a.b", "-a", "a" * 64, "a, B")),
     *(("PLATFORM_NAMESPACE_LABELS", text, "labels such as") for text in ("", "a b=c", "=x", "a=b c", "a=-")),
@@ -162,6 +171,10 @@ def test_all_bad_ones_are_named_at_once_and_unknown_ones_too() -> None:
     [
         ({"TLS_CERT_FILE": __file__}, "set both or none"),
         ({"TLS_KEY_FILE": __file__}, "set both or none"),
+        (
+            {"LIFECYCLE_DEFAULTS": "idleAfter=2h,lead=1m", "LIFECYCLE_CEILINGS": "idleAfter=1h"},
+            "USERSWARM_LIFECYCLE_DEFAULTS: its idleAfter",
+        ),
         ({"CLIENT_CA_FILE": __file__}, "needs USERSWARM_TLS_CERT_FILE"),
         ({"TOKEN_FILE": __file__, "INSECURE_NO_AUTH": "true"}, "cannot be true while USERSWARM_TOKEN_FILE is set"),
     ],

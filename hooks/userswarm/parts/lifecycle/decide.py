@@ -8,7 +8,7 @@ another one than the one it fell asleep with, whatever the clock that wrote it s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from userswarm.parts.lifecycle.activity import Activity
 from userswarm.parts.lifecycle.answer import Answer
@@ -31,6 +31,8 @@ NOT_VERIFIED = "NotVerified"
 
 NOT_ASKED_AGAIN_AFTER = timedelta(seconds=10)
 """Until a check that could not be made, though it was due, is due again."""
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 LEAST_NOTICE = timedelta(hours=1)
 
@@ -83,28 +85,37 @@ def _decide_awake(
     rules: Rules, activity: Activity, state: State, answer: Answer | None, now: datetime, *, verified: bool
 ) -> Decision:
     used = max(state.since, activity.last or state.since)
-    why, due = _find_end(rules, activity, state, used)
-    if now < due:
-        return Decision(state, IN_USE, due)
+    idle, limit = _find_ends(rules, activity, state, used)
+    if now < min(idle, limit):
+        return Decision(state, IN_USE, min(idle, limit))
+    why = MAX_AWAKE if limit <= now else IDLE
     checked = state.checked if state.checked is not None and state.checked.at >= used else None
-    state = replace(state, checked=checked)
+    decision = _end(rules, activity, replace(state, checked=checked), answer, why, now, verified=verified)
+    if decision.state.asleep or decision.reason == BUSY or decision.due is None or limit <= now:
+        return decision
+    return replace(decision, due=min(decision.due, limit))
+
+
+def _find_ends(rules: Rules, activity: Activity, state: State, used: datetime) -> tuple[datetime, datetime]:
+    """Return until when a swarm that is last used at that time is not idle, and until when it may be awake at all."""
+    held = activity.busy_until or state.since
+    idle = limit = NEVER
+    if rules.idle_after is not None:
+        idle = max(used + rules.window(activity), state.since + rules.min_awake, held)
+    if rules.max_awake is not None:
+        limit = max(state.since + rules.max_awake, held)
+    return idle, limit
+
+
+def _end(
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, why: str, now: datetime, *, verified: bool
+) -> Decision:
+    """Put a swarm to sleep that is due, unless it is near an instant for which it would wake, or has to be asked."""
     if why == IDLE and (held := _find_hold(rules, state, now)) is not None:
         return Decision(state, APPOINTMENT, held)
     if not rules.check_path:
         return _fall_asleep(rules, activity, state, why, now)
     return _ask_first(rules, activity, state, answer, why, now, verified=verified)
-
-
-def _find_end(rules: Rules, activity: Activity, state: State, used: datetime) -> tuple[str, datetime]:
-    """Return when a swarm that is last used at that time is due to sleep, and why; never while somebody holds it."""
-    held = activity.busy_until or state.since
-    ends = []
-    if rules.idle_after is not None:
-        ends.append((max(used + rules.window(activity), state.since + rules.min_awake, held), IDLE))
-    if rules.max_awake is not None:
-        ends.append((max(state.since + rules.max_awake, held), MAX_AWAKE))
-    due, why = min(ends)
-    return why, due
 
 
 def _ask_first(
