@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from userswarm.parts.lifecycle.activity import CLOCK_BOUND, LAST_ACTIVITY, Activity, read_activity
 from userswarm.parts.lifecycle.answer import Answer
-from userswarm.parts.lifecycle.decide import Decision, decide
+from userswarm.parts.lifecycle.decide import CREATED, Decision, decide
 from userswarm.parts.lifecycle.rules import Rules
 from userswarm.parts.lifecycle.schedule import Schedule
 from userswarm.parts.lifecycle.state import State, read_state, write_state
@@ -108,7 +108,7 @@ def live(rules: Rules, world: World, besides: set[int], *, verified: bool = True
     happening, at = sorted(world.happens_at() | besides | {0}), 0
     while at <= DAY // 2 and len(calls) < 5000:
         now, activity = START + timedelta(seconds=at), world.activity(at)
-        state, asked = read_state(stored), None
+        state, asked = read_state(stored) or State(False, now, CREATED), None
         decision = decide(rules, activity, state, None, now, verified=verified)
         if decision.ask:
             asked = world.answer(at)

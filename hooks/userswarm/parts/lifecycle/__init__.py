@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from userswarm.parts import runtime
@@ -19,6 +19,7 @@ from userswarm.parts.lifecycle.decide import (
     APPOINTMENT,
     BUSY,
     CHECK_FAILED,
+    CREATED,
     IDLE,
     IN_USE,
     MAX_AWAKE,
@@ -30,10 +31,10 @@ from userswarm.parts.lifecycle.decide import (
     find_notice,
 )
 from userswarm.parts.lifecycle.rules import LIFECYCLE_CHECKS, Rules, read_rules
-from userswarm.parts.lifecycle.state import read_state, write_state
-from userswarm.parts.shape import AWAKE, Needs, Part, Sight, Verdict
+from userswarm.parts.lifecycle.state import State, read_state, write_state
+from userswarm.parts.shape import AWAKE, LOOK_AFTER, Needs, Part, Sight, Verdict
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import Manifest, written_time
+from userswarm.wire.k8s import Manifest, read_time, written_time
 
 ASLEEP = "Asleep"
 EXPIRES_SOON = "ExpiresSoon"
@@ -82,7 +83,16 @@ def look(rules: Rules, sight: Sight) -> Decision:
     """Return what holds for a swarm that has these rules."""
     answer = read_answer(sight.http) if sight.http is not None else None
     verified = sight.status.get("verified") is True
-    return decide(rules, read_activity(sight.metadata), read_state(sight.status), answer, sight.now, verified=verified)
+    known = read_state(sight.status) or State(False, _first_seen(sight), CREATED)
+    return decide(rules, read_activity(sight.metadata), known, answer, sight.now, verified=verified)
+
+
+def _first_seen(sight: Sight) -> datetime:
+    """Return since when a swarm is known that nothing was said of before: calls until then shall say the same."""
+    created = read_time(sight.metadata.get("creationTimestamp"))
+    if created is None or sight.conditions or not created <= sight.now < created + timedelta(seconds=LOOK_AFTER):
+        return sight.now
+    return created
 
 
 def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
@@ -116,12 +126,6 @@ def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | 
         return None
     told = f"nobody has used it, and it may be deleted from {written_time(expires_at)} on; any use of it keeps it"
     return Verdict(True, EXPIRES_SOON if sight.now < expires_at else EXPIRED, told)
-
-
-def when(rules: Rules, status: Mapping[str, Any], metadata: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Return when a swarm that is awake is due to sleep, for whoever explains it."""
-    verified = status.get("verified") is True
-    return decide(rules, read_activity(metadata), read_state(status), None, now, verified=verified).due
 
 
 def _tell(decision: Decision, sight: Sight) -> str:

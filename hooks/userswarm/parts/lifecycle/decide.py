@@ -54,10 +54,9 @@ class Decision:
 
 
 def decide(
-    rules: Rules, activity: Activity, known: State | None, answer: Answer | None, now: datetime, *, verified: bool
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, now: datetime, *, verified: bool
 ) -> Decision:
     """Return whether the swarm is asleep from now on; `answer` is None where the runtime was not asked in this call."""
-    state = known if known is not None else State(False, now, CREATED)
     if state.asleep:
         cause = _find_cause_to_wake(rules, activity, state, now)
         if not cause:
