@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from userswarm.backend.activity import RecentlyTouched
+from userswarm.backend.activity import RecentlyTouched, is_held, is_noted, note
 from userswarm.backend.api import API_VERSION, KIND, Budget, RetryPolicy, UserSwarmApi, connect
 from userswarm.backend.cache import SwarmCache
 from userswarm.backend.dedicated import add_isolation, find_dedicated_problems
 from userswarm.backend.errors import (
     ApiStatusError,
+    BackendError,
     BeingDeletedError,
     ConflictError,
     FieldConflictError,
@@ -35,7 +37,7 @@ from userswarm.backend.errors import (
 )
 from userswarm.backend.fields import extract, is_unchanged, owned_fields
 from userswarm.backend.follow import follow
-from userswarm.backend.model import LAST_ACTIVITY, Endpoint, Swarm, parse_swarm
+from userswarm.backend.model import Endpoint, Swarm, parse_swarm
 from userswarm.backend.naming import swarm_labels, swarm_name, user_selector
 from userswarm.errors import Problem
 from userswarm.spec.schema import user_swarm_schema
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 FIELD_MANAGER = "userswarm-backend"
-
-TOUCH_INTERVAL = 60.0
 
 _ENDED = {"Failed": SwarmFailedError, "Invalid": SwarmInvalidError}
 
@@ -103,7 +103,7 @@ class UserSwarmClient:
         self._window = watch_window
         self._silence = watch_silence
         self._now = now
-        self._touched = RecentlyTouched(TOUCH_INTERVAL)
+        self._touched = RecentlyTouched()
         self._cache: SwarmCache | None = None
 
     # Life
@@ -433,32 +433,73 @@ class UserSwarmClient:
         raise _wait_error(WaitTimeoutError, last, f"is not gone after {timeout:g} s")
 
     def touch(self, workspace_id: str, user_id: str) -> bool:
-        """Record in the annotation ``crawbl.ai/last-activity`` that the workspace is in use.
+        """Note in the annotation ``crawbl.ai/last-activity`` that the workspace is in use; this wakes it, too.
 
-        Cheap enough for every message: at most once a minute per swarm anything is written, and True returned; a
-        write that fails counts too. Raises OwnershipError and NotFound.
+        Cheap enough for every message: a swarm is written to once for each sixth of the time after which it would
+        sleep, and once a minute at most; then True is returned. A write that fails counts too. Raises OwnershipError
+        and NotFound. Without `cached` a swarm that fell asleep within that time of a touch is woken only after it.
         """
-        name = swarm_name(workspace_id)
-        clock = self._policy.clock
-        if self._touched.is_recent((name, user_id), clock()):
+        return self._note(workspace_id, user_id, busy=False)
+
+    @contextlib.contextmanager
+    def busy(self, workspace_id: str, user_id: str) -> Iterator[None]:
+        """Keep the swarm awake for as long as the block runs, and wake it: for an open stream, say.
+
+        A lease is renewed in a thread as often as `touch` writes at most, for all blocks of this client together; it
+        ends by itself when nobody renews it. Raises as `touch` does, on entering; renewing is tried again and again.
+        """
+        self._note(workspace_id, user_id, busy=True)
+        every = self._look_up(swarm_name(workspace_id)).touch_every
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(every):
+                with contextlib.suppress(BackendError):
+                    self._note(workspace_id, user_id, busy=True)
+
+        thread = threading.Thread(target=renew, name=f"busy-{workspace_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def wake(self, workspace_id: str, user_id: str, *, wait: float | None = None) -> Swarm:
+        """Wake the swarm if it sleeps; with `wait`, return when it is verified, and raise as `wait_verified` does."""
+        budget = self._policy.budget()
+        swarm = self._noted(self._get(workspace_id, user_id, budget))
+        if not is_noted(swarm, self._now()):
+            swarm = self._write_note(swarm, busy=False)
+        return swarm if wait is None else self.wait_verified(swarm, wait)
+
+    def _note(self, workspace_id: str, user_id: str, *, busy: bool) -> bool:
+        name, clock = swarm_name(workspace_id), self._policy.clock
+        key = (name, user_id, busy)
+        in_memory = self._cache is not None and self._cache.is_fresh()
+        if not in_memory and self._touched.is_recent((*key, ""), clock()):
             return False
         swarm = self._check_owner(self._look_up(name), workspace_id, user_id)
-        if not self._touched.claim((name, user_id), clock()):
+        # Whoever sleeps is written to at once, and once.
+        asleep_since = swarm.asleep_since if swarm.asleep else ""
+        if not self._touched.claim((*key, asleep_since), clock(), swarm.touch_every):
             return False
+        if asleep_since:
+            self._touched.claim((*key, ""), clock(), swarm.touch_every)
         now = self._now()
-        if _is_recent(swarm.last_activity, now):
+        if is_held(swarm, now) if busy else is_noted(swarm, now):
             return False
-        patch = {
-            # Its uid: not on another object, made anew in the meantime.
-            "metadata": {"uid": swarm.uid, "annotations": {LAST_ACTIVITY: now.strftime("%Y-%m-%dT%H:%M:%SZ")}}
-        }
+        self._write_note(swarm, busy=busy)
+        return True
+
+    def _write_note(self, swarm: Swarm, *, busy: bool) -> Swarm:
+        patch = note(swarm, self._now(), busy=busy)
         try:
-            self._noted(self._api.merge(name, patch, field_manager=self._field_manager))
+            return self._noted(self._api.merge(swarm.name, patch, field_manager=self._field_manager))
         except ApiStatusError as error:
             if error.status not in {409, 422}:
                 raise
-            raise NotFound(name) from error
-        return True
+            raise NotFound(swarm.name) from error
 
     # What these have in common
 
@@ -521,12 +562,3 @@ def _uid(manifest: Observed | None) -> str | None:
 
 def _wait_error(kind: type[WaitError], swarm: Swarm, what: str) -> WaitError:
     return kind(swarm.name, what, phase=swarm.phase, reason=swarm.reason, message=swarm.message)
-
-
-def _is_recent(timestamp: str, now: datetime) -> bool:
-    """Tell whether somebody, another process say, has recorded activity within the interval."""
-    try:
-        then = datetime.fromisoformat(timestamp)
-    except ValueError:
-        return False
-    return then.tzinfo is not None and abs((now - then).total_seconds()) < TOUCH_INTERVAL

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.backend.naming import default_workspace_id
+from userswarm.parts.lifecycle.activity import BUSY_UNTIL, LAST_ACTIVITY
 from userswarm.wire.k8s import Observed
 
-LAST_ACTIVITY = "crawbl.ai/last-activity"
+TOUCH_INTERVAL = 60.0
+"""Seconds within which activity is noted once, where a swarm's status does not say more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,10 @@ class Swarm:
         verified, verified_generation, url: the controller's; use `is_verified`, which knows when they are outdated.
         deleting, suspended: what was asked for, whether or not it has happened yet.
         last_activity: RFC 3339, as `touch` recorded it, or "".
+        busy_until: the same, as `busy` recorded it.
+        asleep_since: since when it sleeps because nobody used it, or "".
+        asleep_mark: the `last_activity` that was known then; any other one has woken it.
+        touch_every: within how many seconds activity is worth one note.
     """
 
     name: str
@@ -55,6 +61,15 @@ class Swarm:
     verified_generation: int
     url: str
     last_activity: str
+    busy_until: str
+    asleep_since: str
+    asleep_mark: str
+    touch_every: float
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it sleeps, and nobody has woken it yet."""
+        return bool(self.asleep_since) and self.last_activity == self.asleep_mark
 
     def is_verified(self, generation: int | None = None) -> bool:
         """Tell whether traffic may go there; by default for the spec as it is now.
@@ -86,7 +101,8 @@ def parse_swarm(manifest: Observed) -> Swarm:
     metadata = manifest["metadata"]
     spec = manifest.get("spec") or {}
     status = manifest.get("status") or {}
-    blocking = _blocking_condition(status)
+    blocking, lifecycle = _blocking_condition(status), status.get("lifecycle") or {}
+    annotations = metadata.get("annotations") or {}
     name = str(metadata["name"])
     return Swarm(
         name=name,
@@ -105,7 +121,11 @@ def parse_swarm(manifest: Observed) -> Swarm:
         verified=status.get("verified") is True,
         verified_generation=int(status.get("verifiedGeneration", 0)),
         url=str(status.get("endpoint", "")),
-        last_activity=str((metadata.get("annotations") or {}).get(LAST_ACTIVITY, "")),
+        last_activity=str(annotations.get(LAST_ACTIVITY, "")),
+        busy_until=str(annotations.get(BUSY_UNTIL, "")),
+        asleep_since=str(lifecycle.get("asleepSince", "")),
+        asleep_mark=str(lifecycle.get("mark", "")),
+        touch_every=max(TOUCH_INTERVAL, float(lifecycle.get("touchEverySeconds", 0))),
     )
 
 

@@ -8,7 +8,7 @@ from userswarm.backend.activity import RecentlyTouched
 
 
 def test_one_claim_per_interval_and_key() -> None:
-    touched = RecentlyTouched(60.0)
+    touched = RecentlyTouched()
 
     assert touched.claim("a", 0.0)
     assert not touched.claim("a", 59.9)
@@ -19,7 +19,7 @@ def test_one_claim_per_interval_and_key() -> None:
 
 
 def test_old_ones_are_forgotten() -> None:
-    touched = RecentlyTouched(60.0)
+    touched = RecentlyTouched()
     for number in range(100):
         touched.claim(number, float(number))
 
@@ -27,7 +27,7 @@ def test_old_ones_are_forgotten() -> None:
 
 
 def test_never_holds_more_than_its_capacity() -> None:
-    touched = RecentlyTouched(60.0, capacity=10)
+    touched = RecentlyTouched(capacity=10)
     for number in range(100):
         assert touched.claim(number, 0.0)
 
@@ -37,7 +37,7 @@ def test_never_holds_more_than_its_capacity() -> None:
 
 
 def test_of_many_threads_one_gets_the_claim() -> None:
-    touched = RecentlyTouched(60.0)
+    touched = RecentlyTouched()
 
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: touched.claim("a", 0.0), range(200)))

@@ -498,3 +498,96 @@ def test_list_survives_faults_page_by_page(world: World, client: UserSwarmClient
     world.rest.faults.answer(503, path="continue=", times=2)
 
     assert len(list(client.list(page_size=2))) == 6
+
+
+# sleep
+
+
+def put_to_sleep(world: World) -> None:
+    mark = (world.get(NAME)["metadata"].get("annotations") or {}).get("crawbl.ai/last-activity", "")
+    world.report(NAME, "Asleep", lifecycle={"asleepSince": "2026-01-01T12:01:00Z", "mark": mark})
+
+
+def annotations(world: World) -> dict[str, str]:
+    return dict(world.get(NAME)["metadata"]["annotations"])
+
+
+def test_a_swarm_is_touched_as_seldom_as_its_status_says(world: World) -> None:
+    wall = Wall()
+    client = toucher(world, wall)
+    client.ensure("w1", "u")
+    world.report(NAME, "Ready", lifecycle={"awakeSince": "2026-01-01T12:00:00Z", "touchEverySeconds": 300})
+
+    assert client.touch("w1", "u")
+    wall.now += timedelta(seconds=299)
+    assert not client.touch("w1", "u")
+    assert not toucher(world, wall).touch("w1", "u")
+    wall.now += timedelta(seconds=2)
+    assert client.touch("w1", "u")
+    assert annotations(world)["crawbl.ai/previous-activity"] == "2026-01-01T12:00:00Z"
+
+
+def test_a_sleeping_swarm_is_woken_by_the_first_touch_alone(world: World) -> None:
+    wall = Wall()
+    client = toucher(world, wall)
+    client.ensure("w1", "u")
+    client.touch("w1", "u")
+    wall.now += timedelta(seconds=70)
+    put_to_sleep(world)
+
+    assert [client.touch("w1", "u") for _ in range(5)] == [True, False, False, False, False]
+    assert not toucher(world, wall).touch("w1", "u")
+
+
+def test_a_sleeping_swarm_in_memory_is_woken_at_once(world: World) -> None:
+    wall = Wall()
+    client = toucher(world, wall)
+    client.ensure("w1", "u")
+    client.cached(max_staleness=2.0)
+    client.touch("w1", "u")
+    wall.now += timedelta(seconds=5)
+    put_to_sleep(world)
+    client.get("w1", "u")
+
+    assert [client.touch("w1", "u") for _ in range(3)] == [True, False, False]
+
+
+def test_wake_touches_and_waits_until_it_is_verified(world: World) -> None:
+    wall = Wall()
+    client = toucher(world, wall)
+    client.ensure("w1", "u")
+    put_to_sleep(world)
+    assert client.wake("w1", "u").last_activity == "2026-01-01T12:00:00Z"
+    assert world.count("PATCH", NAME) == 2
+    world.verify(NAME)
+
+    assert client.wake("w1", "u", wait=5).is_verified()
+    assert world.count("PATCH", NAME) == 2
+    with pytest.raises(OwnershipError):
+        client.wake("w1", "someone else")
+
+
+def test_busy_leases_the_swarm_for_longer_than_until_it_is_renewed(world: World) -> None:
+    wall = Wall()
+    client = toucher(world, wall)
+    client.ensure("w1", "u")
+
+    with client.busy("w1", "u"), client.busy("w1", "u"), toucher(world, wall).busy("w1", "u"):
+        assert annotations(world) == {
+            "crawbl.ai/last-activity": "2026-01-01T12:00:00Z",
+            "crawbl.ai/busy-until": "2026-01-01T12:03:00Z",
+        }
+    assert world.count("PATCH", NAME) == 2
+
+
+def test_busy_is_renewed_while_it_lasts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("userswarm.backend.model.TOUCH_INTERVAL", 0.05)
+    client = world.client()
+    client.ensure("w1", "u")
+
+    with client.busy("w1", "u"):
+        first = annotations(world)["crawbl.ai/last-activity"]
+        world.rest.faults.answer(403, method="PATCH", reason="Forbidden")
+        eventually(lambda: annotations(world)["crawbl.ai/last-activity"] > first)
+    with pytest.raises(OwnershipError), client.busy("w1", "someone else"):
+        pass
