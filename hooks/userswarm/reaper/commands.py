@@ -103,6 +103,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="Delete swarms labelled crawbl.ai/e2e=true that are this old, whoever owns them. They count for --max-delete.",
 )
 @click.option(
+    "--expired",
+    is_flag=True,
+    help="Delete swarms, too, that are asleep and that nobody has used for their spec.lifecycle.expireAfter.",
+)
+@click.option(
     "--max-delete",
     **SHARE,
     default="10%",
@@ -131,6 +136,10 @@ def reap(ctx: click.Context, /, **given: Any) -> None:
     deleted, has the label crawbl.ai/keep (with any value), is malformed, has changed since it was listed, or if its
     workspace is listed under another user or in another spelling. A list of owners that is empty, short, unsorted,
     repeated, malformed or half read deletes nothing at all.
+
+    With --expired those go, too, that are asleep and unused for as long as their own spec allows, if the hooks have
+    said so and nobody has used them since; all other questions and limits hold for them, but for that of the owner.
+    Without a list of owners nothing else goes.
 
     \b
     WHO IS ALIVE: one of --owners-url, --owners-dsn (or --owners-dsn-file) and
@@ -179,6 +188,7 @@ def reap(ctx: click.Context, /, **given: Any) -> None:
         rules=Rules(
             min_age=given["min_age"],
             max_age=given["max_age"],
+            expired=given["expired"],
             max_delete=given["max_delete"],
             max_shrink=given["max_shrink"],
         ),
@@ -201,8 +211,11 @@ def reap(ctx: click.Context, /, **given: Any) -> None:
     ctx.exit(int(code))
 
 
-def _choose_source(given: dict[str, Any]) -> OwnerSource:
-    """Return the one source of owners that was asked for; raise click.UsageError where it is none, or two."""
+def _choose_source(given: dict[str, Any]) -> OwnerSource | None:
+    """Return the one source of owners that was asked for; raise click.UsageError where it is none, or two.
+
+    With --expired it may be none: then nobody goes for want of an owner.
+    """
     from userswarm.reaper.owners.file import FileOwners
     from userswarm.reaper.owners.postgres import PostgresOwners
     from userswarm.reaper.owners.url import UrlOwners, check_url
@@ -210,7 +223,10 @@ def _choose_source(given: dict[str, Any]) -> OwnerSource:
     url, file = given["owners_url"], given["owners_file"]
     dsn, dsn_file, query = given["owners_dsn"], given["owners_dsn_file"], given["owners_query"]
     by_dsn = dsn is not None or dsn_file is not None
-    if sum((url is not None, by_dsn, file is not None)) != 1:
+    sources = sum((url is not None, by_dsn, file is not None))
+    if given["expired"] and not sources and query is None:
+        return None
+    if sources != 1:
         raise click.UsageError("say who is alive by exactly one of --owners-url, --owners-dsn[-file] and --owners-file")
     if dsn is not None and dsn_file is not None:
         raise click.UsageError("give --owners-dsn or --owners-dsn-file, not both")

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     KEEP_LABEL = "keep-label"
     TOO_YOUNG = "too-young"
     E2E_EXPIRED = "e2e-expired"
+    EXPIRED = "expired"
+    NOT_EXPIRED = "not-expired"
     OWNER_ALIVE = "owner-alive"
     OWNER_MISMATCH = "owner-mismatch"
     NEWER_THAN_OWNERS = "newer-than-owners"
@@ -48,10 +50,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's limits; `max_age` is for swarms of end-to-end tests, and None leaves them to the owners."""
+    """The operator's limits; `max_age` is for swarms of end-to-end tests, and None leaves them to the owners.
+
+    `expired`: swarms go, too, that nobody has used for as long as their own spec says.
+    """
 
     min_age: timedelta = timedelta(hours=1)
     max_age: timedelta | None = None
+    expired: bool = False
     max_delete: Share = A_TENTH
     max_shrink: Share = A_TENTH
 
@@ -80,14 +86,19 @@ class Plan:
         return self.doomed > self.limit
 
 
-def decide(observed: Iterable[object], first: Owners, second: Owners, now: datetime, rules: Rules) -> Plan:
+def decide(
+    observed: Iterable[object], first: Owners | None, second: Owners | None, now: datetime, rules: Rules
+) -> Plan:
     """Return what is to become of each of the `observed` UserSwarms.
 
     `now` is a moment before the list was made. `first` and `second` may be the same read, to see whether there
-    is anything to confirm. Raises OwnersError where the reads contradict each other (see `check_reads`).
+    is anything to confirm; both are None where nobody is to go for want of an owner. Raises OwnersError where the
+    reads contradict each other (see `check_reads`).
     """
-    check_reads(first, second, rules.max_shrink)
-    reads = _Reads.of(first, second)
+    reads = None
+    if first is not None and second is not None:
+        check_reads(first, second, rules.max_shrink)
+        reads = _Reads.of(first, second)
     decisions = [_judge_item(item, reads, now, rules) for item in observed]
     decisions.sort(key=lambda decision: (decision.name, repr(decision)))
     doomed = sum(decision.verdict is Verdict.DELETE for decision in decisions)
@@ -136,17 +147,17 @@ class _Reads:
         return {user_id for user_id in listed if user_id is not None}
 
 
-def _judge_item(item: object, reads: _Reads, now: datetime, rules: Rules) -> Decision:
+def _judge_item(item: object, reads: _Reads | None, now: datetime, rules: Rules) -> Decision:
     try:
         swarm = parse_swarm(item)
     except MalformedError as error:
         return Decision(Verdict.LEAVE, Reason.MALFORMED, str(error), _name_of(item))
     reason, message = _judge(swarm, reads, now, rules)
-    verdict = Verdict.DELETE if reason in (Reason.OWNER_GONE, Reason.E2E_EXPIRED) else Verdict.LEAVE
+    verdict = Verdict.DELETE if reason in (Reason.OWNER_GONE, Reason.E2E_EXPIRED, Reason.EXPIRED) else Verdict.LEAVE
     return Decision(verdict, reason, message, swarm.name, swarm)
 
 
-def _judge(swarm: Swarm, reads: _Reads, now: datetime, rules: Rules) -> tuple[Reason, str]:
+def _judge(swarm: Swarm, reads: _Reads | None, now: datetime, rules: Rules) -> tuple[Reason, str]:
     age = now - swarm.created
     if swarm.deleting:
         return Reason.ALREADY_DELETING, "it has a deletionTimestamp"
@@ -156,6 +167,10 @@ def _judge(swarm: Swarm, reads: _Reads, now: datetime, rules: Rules) -> tuple[Re
         return Reason.TOO_YOUNG, f"its age of {format_duration(age)} is under {format_duration(rules.min_age)}"
     if swarm.e2e and rules.max_age is not None and age >= rules.max_age:
         return Reason.E2E_EXPIRED, f"labelled crawbl.ai/e2e=true, and older than {format_duration(rules.max_age)}"
+    if rules.expired and swarm.expired_at is not None and swarm.expired_at <= now:
+        return Reason.EXPIRED, f"nobody has used it; it expired at {swarm.expired_at.isoformat(timespec='seconds')}"
+    if reads is None:
+        return Reason.NOT_EXPIRED, "it has not expired"
     users = reads.users_of(swarm.workspace_id)
     if swarm.user_id in users:
         return Reason.OWNER_ALIVE, "its workspace and user are listed"

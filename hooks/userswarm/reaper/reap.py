@@ -51,7 +51,7 @@ class Options:
 
 
 def reap(
-    cluster: Cluster, source: OwnerSource, options: Options, report: Report, *, progress: Progress, clock: Clock
+    cluster: Cluster, source: OwnerSource | None, options: Options, report: Report, *, progress: Progress, clock: Clock
 ) -> ExitCode:
     """Run once, write every decision and the summary to `report`, and return how it ended.
 
@@ -78,7 +78,7 @@ class _Run:
     """The parts of one run; `now` is the moment it began, by which every age is measured."""
 
     cluster: Cluster
-    source: OwnerSource
+    source: OwnerSource | None
     options: Options
     report: Report
     progress: Progress
@@ -119,7 +119,9 @@ class _Run:
         self.report.facts["swarms"] = len(swarms)
         return swarms
 
-    def _read_owners(self, which: str) -> Owners:
+    def _read_owners(self, which: str) -> Owners | None:
+        if self.source is None:
+            return None
         self.progress.show(f"reading the owners from {self.source.describe()}, {which} read")
         owners = read_owners(self.source, attempts=self.options.attempts, now=self.clock.now, sleep=self.clock.sleep)
         self.report.facts.setdefault("owners", {})[which] = len(owners.by_workspace)
@@ -128,7 +130,7 @@ class _Run:
     def _wait(self, doomed: int) -> None:
         left = self.options.confirm_after
         while left > timedelta(0):
-            self.progress.show(f"{doomed} may go; the owners are read again in {format_duration(left)}")
+            self.progress.show(f"{doomed} may go; it is looked again in {format_duration(left)}")
             step = min(left, timedelta(seconds=1))
             self.clock.sleep(step.total_seconds())
             left -= step

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from userswarm.errors import UserSwarmError
+from userswarm.reaper.expiry import find_expiry
 
 KEEP_LABEL = "crawbl.ai/keep"
 """Present with any value, even ``false``: the swarm is never reaped."""
@@ -31,7 +32,10 @@ class MalformedError(UserSwarmError):
 
 @dataclass(frozen=True, slots=True)
 class Swarm:
-    """A swarm that can be judged; `created` is by the API server's clock, to the second."""
+    """A swarm that can be judged; `created` is by the API server's clock, to the second.
+
+    `expired_at` is when nobody had used it for too long, None where that is not so.
+    """
 
     name: str
     uid: str
@@ -42,6 +46,7 @@ class Swarm:
     e2e: bool
     workspace_id: str
     user_id: str
+    expired_at: datetime | None
 
 
 def parse_swarm(observed: object) -> Swarm:
@@ -66,6 +71,7 @@ def parse_swarm(observed: object) -> Swarm:
         e2e=labels.get(E2E_LABEL) == "true",
         workspace_id=workspace_id,
         user_id=text(spec.get("userId"), "spec.userId"),
+        expired_at=find_expiry(item),
     )
 
 
