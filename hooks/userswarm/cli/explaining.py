@@ -12,12 +12,17 @@ from typing import Any
 import orjson
 
 from userswarm.cli.rendering import InputError, check_user_swarm, read_user_swarms
+from userswarm.compose.plan import compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.finalize import finalize
+from userswarm.parts.lifecycle import look
+from userswarm.parts.lifecycle import read as read_lifecycle
+from userswarm.parts.shape import Sight
 from userswarm.spec.settings import Settings
 from userswarm.sync import sync
 from userswarm.wire.envelope import HookRequest, parse_hook_request
-from userswarm.wire.k8s import Manifest, Observed, read_time
+from userswarm.wire.k8s import Manifest, Observed, read_time, written_time
+from userswarm.wire.observe import Observation
 
 ADVICE = {
     "ChildMissing": "kubectl describe uswarm {name}: its events say what Metacontroller was refused; see its log too",
@@ -36,6 +41,9 @@ ADVICE = {
     "NamespaceNotLent": "its operator makes the namespace, or labels it crawbl.ai/allow-userswarms=true",
     "KindNotManaged": "add the kind to the CompositeController's childResources (manifests/controller)",
     "Suspended": 'kubectl patch uswarm {name} --type=merge -p \'{{"spec":{{"suspend":false}}}}\' to resume',
+    "Idle": "nothing: it wakes when somebody uses it, or now by UserSwarmClient.wake",
+    "MaxAwake": "nothing: it wakes when somebody uses it; USERSWARM_LIFECYCLE_CEILINGS or spec.lifecycle.maxAwake",
+    "MaxBusy": "look why it says it is busy; it wakes when somebody uses it",
     "InvalidSpec": "correct the fields that SpecValid names; nothing is touched until then",
 }
 """What to do about each reason, in one line."""
@@ -77,6 +85,7 @@ def _explain_parent(parent: Manifest, settings: Settings, now: datetime) -> Iter
         yield f"endpoint {status['endpoint']}"
     try:
         check_user_swarm(parent, settings)
+        yield from _explain_sleep(parent, settings, now)
     except InvalidParentError as error:
         yield f"{len(error.problems)} problem(s) in the spec:"
         yield from (f"  {problem}" for problem in error.problems)
@@ -100,6 +109,27 @@ def _explain_parent(parent: Manifest, settings: Settings, now: datetime) -> Iter
                 "claim": status.get("claimName", ""),
             }
             yield f"to do:   {advice.format(name=name, **places)}"
+
+
+def _explain_sleep(parent: Manifest, settings: Settings, now: datetime) -> Iterator[str]:
+    """Say whether a swarm that may sleep is asleep, what keeps it awake, and what comes next."""
+    status = parent.get("status") or {}
+    told, lifecycle = read_lifecycle(compute_plan(parent, settings).swarm), status.get("lifecycle") or {}
+    checked = lifecycle.get("checked") or {}
+    if "asleepSince" in lifecycle:
+        yield f"asleep since {lifecycle['asleepSince']} ({lifecycle.get('reason')})"
+    elif lifecycle:
+        yield f"awake since {lifecycle.get('awakeSince')} ({lifecycle.get('reason')})"
+        sight = Sight(Observation({}, {}, {}), status, {}, now, metadata=parent["metadata"])
+        due = look(told.rules, sight).due if told is not None else None
+        if due is not None:
+            yield f"falls asleep, or is asked whether it is busy, at {written_time(due)} if nobody uses it until then"
+    if checked:
+        said = checked.get("problem") or ("busy" if "busySince" in checked else "not busy")
+        yield f"asked at {checked.get('at')} whether it is busy: {said}; asked again at {checked.get('again')}"
+    for field, words in (("wakesAt", "wakes by itself at"), ("expiresAt", "expires, if nobody uses it, at")):
+        if field in lifecycle:
+            yield f"{words} {lifecycle[field]}"
 
 
 def _condition_row(condition: Manifest, now: datetime) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ class Change:
     """The difference that an answer makes to a swarm.
 
     `added` and `dropped` are children (``Kind/namespace/name``) against the observed ones. `outcome` is that of a
-    smoke test that this answer is the first to report. `first_verified`: never was it verified before.
+    smoke test that this answer is the first to report. `first_verified`: never was it verified before. `fell_asleep`
+    and `woke` are the reason where it did, `woken_at` is when it woke, where it is verified for the first time since.
     """
 
     phase: str
@@ -29,6 +30,9 @@ class Change:
     newly_invalid: bool
     outcome: Literal["passed", "failed"] | None
     first_verified: bool
+    fell_asleep: str = ""
+    woke: str = ""
+    woken_at: str = ""
 
     @property
     def noteworthy(self) -> bool:
@@ -68,7 +72,22 @@ def compute_change(request: Mapping[str, Any], response: Mapping[str, Any]) -> C
         newly_invalid=phase == "Invalid" and not known_invalid,
         outcome=_outcome(before, after),
         first_verified=after.get("verified") is True and not before.get("verifiedAt"),
+        **_turns(before, after),
     )
+
+
+def _turns(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """Return whether a swarm fell asleep, woke, or is verified for the first time since it woke."""
+    old, new = _mapping(before.get("lifecycle")), _mapping(after.get("lifecycle"))
+    reason, since = str(new.get("reason", "")), str(new.get("awakeSince", ""))
+    if new.get("asleepSince") and not old.get("asleepSince"):
+        return {"fell_asleep": reason}
+    if since and old.get("asleepSince"):
+        return {"woke": reason}
+    woken = reason not in ("", "Created") and str(before.get("verifiedAt", "")) < since
+    if woken and after.get("verified") is True and before.get("verified") is not True:
+        return {"woken_at": since}
+    return {}
 
 
 def _outcome(before: Mapping[str, Any], after: Mapping[str, Any]) -> Literal["passed", "failed"] | None:

@@ -18,12 +18,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from userswarm.parts.lifecycle import FALLS_ASLEEP, WAKES
 from userswarm.server.changes import Change
+from userswarm.wire.k8s import read_time
 
 # A settled call takes 0.2 ms, a first one below 1 ms; Metacontroller gives up after 10 s.
 _SECONDS = (0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 _BYTES = (4096, 16_384, 32_768, 65_536, 131_072, 524_288, 2_097_152, 8_388_608)
-_UNTIL_VERIFIED = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600)
+_UNTIL_VERIFIED = (2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600)
 
 
 class Metrics:
@@ -59,6 +61,13 @@ class Metrics:
             buckets=_UNTIL_VERIFIED,
             registry=registry,
         )
+        self._falls = Counter(
+            "userswarm_falls_asleep", "Swarms that fell asleep, by reason", ["reason"], registry=registry
+        )
+        self._wakes = Counter("userswarm_wakes", "Swarms that woke, by cause", ["cause"], registry=registry)
+        self._until_awake = Histogram(
+            "userswarm_wake_to_verified_seconds", "From waking to verified", buckets=_UNTIL_VERIFIED, registry=registry
+        )
         self._needs = Counter(
             "userswarm_needs",
             "What hooks needed to see, by kind (http is a request to a Service): read, answered, failed, unavailable",
@@ -71,6 +80,10 @@ class Metrics:
         # Counters exist from the start, so that rate() sees the first event.
         for outcome in ("passed", "failed"):
             self._verifications.labels(outcome)
+        for reason in FALLS_ASLEEP:
+            self._falls.labels(reason)
+        for cause in WAKES:
+            self._wakes.labels(cause)
 
     def called(self, hook: str, code: int, *, seconds: float, bytes_in: int) -> None:
         """Count a call, answered or refused."""
@@ -94,6 +107,13 @@ class Metrics:
             self._invalid.inc()
         if change.outcome is not None:
             self._verifications.labels(change.outcome).inc()
+        if change.fell_asleep:
+            self._falls.labels(change.fell_asleep).inc()
+        if change.woke:
+            self._wakes.labels(change.woke).inc()
+        woken_at = read_time(change.woken_at)
+        if woken_at is not None:
+            self._until_awake.observe(max(0.0, (now - woken_at).total_seconds()))
         if change.first_verified:
             created = _created(parent)
             if created is not None:

@@ -16,9 +16,11 @@ from userswarm.cli.explaining import ADVICE, explain
 from userswarm.cli.rendering import InputError
 from userswarm.compose import judging
 from userswarm.errors import RequestError
-from userswarm.parts import storage, verification
+from userswarm.parts import lifecycle, storage, verification
 from userswarm.parts.dedicated import namespace
 from userswarm.parts.runtime.trouble import REASONS
+from userswarm.parts.shape import AWAKE
+from userswarm.spec.settings import Settings
 from userswarm.wire.k8s import CONFIG_MAP, STATEFUL_SET
 
 
@@ -166,9 +168,40 @@ INFORMATIVE = {
     verification.PASSED,
     verification.WAITING,  # in no condition that is written: what it waits for is
     judging.DELETING,
+    # Of a swarm that is awake, or that is said to expire; and the words for what happened to it.
+    *(lifecycle.IN_USE, lifecycle.BUSY, lifecycle.CHECK_FAILED, lifecycle.NOT_VERIFIED, lifecycle.CREATED),
+    *(*lifecycle.WAKES, lifecycle.ASLEEP, AWAKE, lifecycle.EXPIRES_SOON, lifecycle.EXPIRED),
 }
 
 
 def test_there_is_advice_for_every_reason_that_blocks() -> None:
     assert len(reasons()) > 20
     assert reasons() - INFORMATIVE == ADVICE.keys()
+
+
+def test_a_swarm_that_may_sleep_says_when_it_does_and_when_it_wakes() -> None:
+    rules = {"idleAfter": "30m", "expireAfter": "720h", "wakeSchedule": {"cron": "0 8 * * *"}}
+    scene = scenes.verified(scenes.user_swarm(lifecycle=rules), Settings(lifecycle_spread=0))
+    scenes.step(scene)
+    text = explained(scene)
+    assert "awake since 2026-11-20T12:00:00Z (Created)" in text
+    assert "falls asleep, or is asked whether it is busy, at 2026-11-20T12:30:00Z" in text
+
+    scene.now += timedelta(minutes=30)
+    scenes.step(scene)
+    text = explained(scene)
+    assert "asleep since 2026-11-20T12:30:00Z (Idle)" in text
+    assert "wakes by itself at 2026-11-21T07:59:00Z" in text
+    assert "expires, if nobody uses it, at 2026-12-20T12:30:00Z" in text
+    assert "to do:   nothing: it wakes when somebody uses it" in text
+
+
+def test_a_swarm_that_stays_awake_says_why() -> None:
+    rules = {"idleAfter": "30m", "activityCheck": {"path": "/activity"}}
+    scene = scenes.verified(scenes.user_swarm(lifecycle=rules), Settings(lifecycle_spread=0))
+    scenes.step(scene)
+    scene.now += timedelta(minutes=30)
+    scene.http = {"status": 503, "body": ""}
+    scenes.step(scene)
+    text = explained(scene)
+    assert "asked at 2026-11-20T12:30:00Z whether it is busy: status 503, not 200; asked again at" in text

@@ -118,10 +118,12 @@ def test_the_application_counts_what_it_answers_and_names_no_user_and_no_swarm(m
     assert "workspace-1" not in text
     assert "uid-1" not in text
     assert {name for line in text.splitlines() if line.startswith("userswarm") for name in _labels(line)} <= {
+        "cause",
         "hook",
         "code",
         "le",
         "phase",
+        "reason",
         "outcome",
     }
 
@@ -164,3 +166,24 @@ def test_metrics_are_served_over_both_families_without_a_lookup(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_sleep_is_counted_by_reason_and_waking_by_cause_and_until_it_is_verified() -> None:
+    metrics = Metrics()
+    since = "2026-05-01T11:59:00Z"
+    awake = {"phase": "Ready", "lifecycle": {"awakeSince": since, "reason": "Created"}}
+    asleep = {"phase": "Progressing", "lifecycle": {"asleepSince": since, "reason": "Idle"}}
+    woken = {"phase": "Progressing", "verified": False, "lifecycle": {"awakeSince": since, "reason": "Activity"}}
+    verified = {**woken, "phase": "Ready", "verified": True}
+    assert value(metrics, "userswarm_falls_asleep_total", reason="MaxAwake") == 0
+
+    for before, after in ((None, awake), (awake, asleep), (asleep, asleep), (asleep, woken), (woken, verified)):
+        change(metrics, after, before=before)
+    change(metrics, verified, before=verified)
+    # A Pod that was ill for a moment has not woken.
+    change(metrics, verified, before={**woken, "verifiedAt": "2026-05-01T11:59:30Z"})
+
+    assert value(metrics, "userswarm_falls_asleep_total", reason="Idle") == 1
+    assert value(metrics, "userswarm_wakes_total", cause="Activity") == 1
+    assert value(metrics, "userswarm_wake_to_verified_seconds_count") == 1
+    assert value(metrics, "userswarm_wake_to_verified_seconds_sum") == 60
