@@ -12,6 +12,7 @@ from devcluster.apiserver import WatchEvent, Write
 from devcluster.errors import ApiError
 from devcluster.workloads.namespaces import CONTENTS
 from userswarm.cli.demo.cluster import Cluster
+from userswarm.cli.demo.sleep import Sleep
 from userswarm.cli.demo.world import DemoError, World, world
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
 from userswarm.parts.dedicated.isolation import SHARED_NAMESPACE
@@ -47,6 +48,8 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
         story = Story(swarm, made, show)
         try:
             story.tell()
+            show("\n6. another one that may sleep: idle, asked whether it is busy, asleep, woken by a touch")
+            Sleep(show).tell()
         except (DemoError, ApiError) as error:
             show(f"\nFAILED: {error}")
             return False
