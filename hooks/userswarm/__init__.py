@@ -10,7 +10,7 @@ In reading order:
                   that is worth a write), needs (what has to be seen besides), teardown (how all goes), replace (what
                   cannot be changed), plan (all that follows from a spec alone; the one cache)
     parts/        one room for each capability, all of one shape (`shape`); PARTS is the one ordered tuple:
-                  suspension, dedicated/ (namespace, limits, network, access, tenant), storage, account,
+                  suspension, lifecycle/, dedicated/ (namespace, limits, network, access, tenant), storage, account,
                   configuration, service, runtime, verification
     spec/         what an object says: schema (the CRD), parent (valid or every problem), swarm, identity (every name,
                   label and selector), quantity, settings (what the platform's operator decides)
