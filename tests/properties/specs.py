@@ -58,6 +58,15 @@ _DRAWN_OTHERWISE: dict[str, st.SearchStrategy[Any]] = {
     "config.files": st.dictionaries(st.sampled_from(["SOUL.md", ".env", "a_b"]), _TEXTS, max_size=2),
     "config.envSecretRef.name": st.just("keys"),
     "exposure.httpRoute.enabled": st.just(False),
+    "lifecycle": st.sampled_from(
+        [
+            {},
+            {"idleAfter": "0s"},
+            # Nothing here sleeps before its story is over: test_sleep is about that.
+            {"idleAfter": "24h", "activityCheck": {"path": "/activity"}, "expireAfter": "720h"},
+            {"maxAwake": "48h", "wakeSchedule": {"cron": "0 8 * * *", "timeZone": "Europe/Berlin"}, "lead": "90s"},
+        ]
+    ),
 }
 _OF_DEDICATED_SWARMS = {"placement.isolation", "placement.namespaceMode", "quota", "limitRange", "access", "workloads"}
 
