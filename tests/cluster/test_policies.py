@@ -121,6 +121,26 @@ CREATED = [
         "requests.ephemeral-storage must not exceed limits.ephemeral-storage",
         runtime={"resources": {"requests": {"ephemeral-storage": 2}, "limits": {"ephemeral-storage": "1"}}},
     ),
+    asked("a sleep of its own", lifecycle={"idleAfter": "30m", "idleAfterVisit": "10m", "expireAfter": "720h"}),
+    asked("no sleep for idleness", lifecycle={"idleAfter": "0s", "idleAfterVisit": "10m", "maxAwake": "24h"}),
+    asked("an idleness too short", "idleAfter must be at least 2m", lifecycle={"idleAfter": "90s"}),
+    asked(
+        "a visit too short",
+        "idleAfterVisit must be at least 2m",
+        lifecycle={"idleAfter": "30m", "idleAfterVisit": "90s"},
+    ),
+    asked(
+        "a visit longer than a stay",
+        "idleAfterVisit must not exceed idleAfter",
+        lifecycle={"idleAfter": "30m", "idleAfterVisit": "31m"},
+    ),
+    asked("a run too short", "maxAwake must be at least 2m", lifecycle={"maxAwake": "90s"}),
+    asked(
+        "awake for longer than it may",
+        "minAwake must not exceed maxAwake",
+        lifecycle={"maxAwake": "1h", "minAwake": "2h"},
+    ),
+    asked("an end too soon", "expireAfter must be at least 1h", lifecycle={"idleAfter": "30m", "expireAfter": "59m"}),
     asked("disk without a limit", runtime={"resources": {"requests": {"ephemeral-storage": "1Gi"}}}),
     asked(
         "a volume of nothing",

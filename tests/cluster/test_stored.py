@@ -74,6 +74,14 @@ CHANGES: dict[str, list[Any]] = {
     "config.files": [{"SOUL.md": "be <kind> & \u2028 brief\n", "a": ""}, {"a": "\U0001f41d"}],
     "config.envSecretRef": [{"name": "provider-keys"}],
     "verification.path": ["/healthz?full=1&x=%20"],
+    "lifecycle": [
+        {"idleAfter": "30m", "idleAfterVisit": "10m", "minAwake": "5m", "activityCheck": {"path": "/activity"}},
+        {
+            "maxAwake": "24h",
+            "expireAfter": "720h",
+            "wakeSchedule": {"cron": "0 8 * * 1-5", "timeZone": "Europe/Berlin"},
+        },
+    ],
 }
 CHANGES_OF_DEDICATED: dict[str, list[Any]] = {
     "quota.cpu": ["4.5", 5],
