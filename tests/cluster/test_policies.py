@@ -123,10 +123,10 @@ CREATED = [
     ),
     asked("a sleep of its own", lifecycle={"idleAfter": "30m", "idleAfterVisit": "10m", "expireAfter": "720h"}),
     asked("no sleep for idleness", lifecycle={"idleAfter": "0s", "idleAfterVisit": "10m", "maxAwake": "24h"}),
-    asked("an idleness too short", "idleAfter must be at least 2m", lifecycle={"idleAfter": "90s"}),
+    asked("an idleness too short", "idleAfter must be at least 2m, or 0s for none", lifecycle={"idleAfter": "90s"}),
     asked(
         "a visit too short",
-        "idleAfterVisit must be at least 2m",
+        "idleAfterVisit must be at least 2m, or 0s for none",
         lifecycle={"idleAfter": "30m", "idleAfterVisit": "90s"},
     ),
     asked(
@@ -134,13 +134,17 @@ CREATED = [
         "idleAfterVisit must not exceed idleAfter",
         lifecycle={"idleAfter": "30m", "idleAfterVisit": "31m"},
     ),
-    asked("a run too short", "maxAwake must be at least 2m", lifecycle={"maxAwake": "90s"}),
+    asked("a run too short", "maxAwake must be at least 2m, or 0s for none", lifecycle={"maxAwake": "90s"}),
     asked(
         "awake for longer than it may",
         "minAwake must not exceed maxAwake",
         lifecycle={"maxAwake": "1h", "minAwake": "2h"},
     ),
-    asked("an end too soon", "expireAfter must be at least 1h", lifecycle={"idleAfter": "30m", "expireAfter": "59m"}),
+    asked(
+        "an end too soon",
+        "expireAfter must be at least 1h, or 0s for none",
+        lifecycle={"idleAfter": "30m", "expireAfter": "59m"},
+    ),
     asked("disk without a limit", runtime={"resources": {"requests": {"ephemeral-storage": "1Gi"}}}),
     asked(
         "a volume of nothing",
