@@ -16,6 +16,7 @@ from userswarm.backend import (
     ConflictError,
     ExpiredError,
     NotFound,
+    NotVerified,
     OwnershipError,
     RetryPolicy,
     UserSwarmClient,
@@ -547,9 +548,15 @@ def test_a_sleeping_swarm_in_memory_is_woken_at_once(world: World) -> None:
     client.touch("w1", "u")
     wall.now += timedelta(seconds=5)
     put_to_sleep(world)
-    client.get("w1", "u")
+    eventually(lambda: phase_in_memory(client) == "Asleep")
 
     assert [client.touch("w1", "u") for _ in range(3)] == [True, False, False]
+
+
+def phase_in_memory(client: UserSwarmClient) -> str:
+    with pytest.raises(NotVerified) as refused:
+        client.resolve("w1", "u")
+    return refused.value.phase
 
 
 def test_wake_touches_and_waits_until_it_is_verified(world: World) -> None:
