@@ -14,12 +14,11 @@ from userswarm.compose.replace import find_obstacle
 from userswarm.parts import PARTS
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, NAMESPACE, Manifest, Observed
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, KIND_NAMED, NAMESPACE, Manifest, Observed
 from userswarm.wire.observe import Observation
 
 KIND_NOT_MANAGED = "KindNotManaged"
 
-_KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 _KIND_OF_GROUP = {kind.group: kind for kind in CHILD_KINDS}
 _KNOWN_GROUPS = frozenset(kind.group for part in PARTS for kind in part.kinds)
 _COMPONENTS = {kind: name for name, kinds in COMPONENT_KINDS.items() for kind in kinds}
@@ -136,7 +135,7 @@ def _not_managed(group: str) -> Verdict:
 
 def _find(child: Manifest, observation: Observation) -> Observed | None:
     metadata = child["metadata"]
-    return observation.child(_KINDS[child["kind"]], metadata.get("namespace", ""), metadata["name"])
+    return observation.child(KIND_NAMED[child["kind"]], metadata.get("namespace", ""), metadata["name"])
 
 
 def _key(child: Observed) -> _Key:
@@ -145,5 +144,5 @@ def _key(child: Observed) -> _Key:
 
 
 def _group(child: Observed) -> str:
-    kind = _KINDS.get(child["kind"])
+    kind = KIND_NAMED.get(child["kind"])
     return kind.group if kind is not None and kind.api_version == child["apiVersion"] else ""

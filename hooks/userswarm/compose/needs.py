@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from userswarm.compose.desired import Finding
 from userswarm.parts.shape import LOOK_AFTER, Sight, object_need
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import CHILD_KINDS, Manifest, read_time
-
-_KINDS = {kind.kind: kind for kind in CHILD_KINDS}
+from userswarm.wire.k8s import KIND_NAMED, Manifest, read_time
 
 
 def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
@@ -34,7 +32,7 @@ def _missing(findings: list[Finding]) -> Iterator[Manifest]:
         for finding in waiting:
             for child in finding.missing:
                 metadata = child["metadata"]
-                yield object_need(_KINDS[child["kind"]], metadata.get("namespace", ""), metadata["name"])
+                yield object_need(KIND_NAMED[child["kind"]], metadata.get("namespace", ""), metadata["name"])
 
 
 def _is_coming_about(sight: Sight) -> bool:

@@ -95,6 +95,10 @@ COMPONENT_KINDS = {"dedicated": DEDICATED_KINDS}
 
 CHILD_KINDS = (*RUNTIME_KINDS, *(kind for kinds in COMPONENT_KINDS.values() for kind in kinds))
 
+KIND_NAMED = {kind.kind: kind for kind in CHILD_KINDS}
+"""Every kind that a child may have, by its name; no two share one."""
+
+
 MAX_APPLIED_BYTES = 240 * 1024
 """How large a child may be. Metacontroller keeps what it applied in an annotation of the child, and all annotations
 of an object together may have 256 KiB: a larger one could never be created."""

@@ -18,18 +18,16 @@ from userswarm.parts.dedicated.workloads import containers_of, pod_template, tem
 from userswarm.parts.dedicated.workloads.demand import container_need, pod_need, pods_at_once
 from userswarm.spec import quantity
 from userswarm.wire.k8s import (
-    CHILD_KINDS,
     CLAIM,
     CONFIG_MAP,
     DEPLOYMENT,
+    KIND_NAMED,
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     Kind,
     Manifest,
 )
-
-_KINDS = {kind.kind: kind for kind in CHILD_KINDS}
 
 _COUNTED_SHORTLY = ("pods", "persistentvolumeclaims", "services")
 
@@ -116,7 +114,7 @@ def _check_containers(pods: _Pods, isolation: Isolation) -> Iterator[Problem]:
 def _count(children: Sequence[Manifest], pods: Sequence[_Pods]) -> defaultdict[str, Fraction]:
     """Return how many objects of each resource there will be at least, under the names that a quota has for them."""
     counts: Counter[str] = Counter()
-    for kind in (*(_KINDS[child["kind"]] for child in children), *_MADE_BY_KUBERNETES):
+    for kind in (*(KIND_NAMED[child["kind"]] for child in children), *_MADE_BY_KUBERNETES):
         counts[_counted(kind)] += 1
         counts.update(_MADE_FOR.get(kind, ()))
     counts["pods"] = sum(each.count for each in pods)
