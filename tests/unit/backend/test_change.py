@@ -544,7 +544,7 @@ def test_a_sleeping_swarm_in_memory_is_woken_at_once(world: World) -> None:
     wall = Wall()
     client = toucher(world, wall)
     client.ensure("w1", "u")
-    client.cached(max_staleness=2.0)
+    client.cached(max_staleness=60)
     client.touch("w1", "u")
     wall.now += timedelta(seconds=5)
     put_to_sleep(world)
