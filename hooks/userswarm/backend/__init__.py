@@ -1,6 +1,10 @@
 """For backends: create UserSwarms, wait for them, find where a user's traffic goes.
 
 client      UserSwarmClient: ensure, deploy, wait_verified, resolve, suspend, resume, delete, get, list, touch
+applying    write what is wanted of a swarm, and only that
+waiting     until a swarm is verified, or gone
+use         note that a swarm is in use, and wake it
+access      what these stand on: the requests, the memory, and whose a swarm is
 errors      all that it raises
 model       Swarm and Endpoint
 dedicated   a namespace of the swarm's own, and what may not be in it
@@ -8,7 +12,7 @@ naming      workspace id -> name and labels
 fields      which fields are ours, and whether applying would change anything
 follow      one UserSwarm, change by change
 cache       all of them, kept up to date by one watch
-activity    who was touched lately
+activity    who was touched lately, and what is written of it
 api         the requests, shared with the reaper
 transport   one request
 retry       how often and how long to try again

@@ -310,7 +310,7 @@ def test_older_answers_do_not_undo_newer_events(world: World) -> None:
     make(world)
     client = world.client().cached(max_staleness=STALENESS)
     old = client.get("w1", "u")
-    cache = client._cache
+    cache = client._access.cache
     assert cache is not None
 
     world.block("workspace-w1", "Progressing", "CrashLoop", "again")
