@@ -53,9 +53,7 @@ class DeploymentController(Reconciler):
             found = self.api.find_uid(owner["uid"]) if owner is not None else None
             obj = found if found is not None else obj
         if obj["kind"] == "ReplicaSet":
-            owner = controller_of(obj)
-            if owner is not None and owner["kind"] == self.kind:
-                self.enqueue((obj["metadata"]["namespace"], owner["name"]))
+            self.enqueue_owner(obj)
 
     def reconcile(self, obj: Observed) -> None:
         """Take the next step towards the wanted template and number, then write the status."""

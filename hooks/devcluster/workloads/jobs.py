@@ -52,9 +52,8 @@ class JobController(Reconciler):
                 for _, pod in self.api.dependents(uid_of(obj)):
                     self._untrack_soon(pod)
         elif event.kind.kind == "Pod":
+            self.enqueue_owner(obj)
             owner = controller_of(obj)
-            if owner is not None and owner["kind"] == self.kind:
-                self.enqueue((obj["metadata"]["namespace"], owner["name"]))
             if event.type != "DELETED" and (owner is None or self.api.find_uid(owner["uid"]) is None):
                 self._untrack_soon(obj)
 

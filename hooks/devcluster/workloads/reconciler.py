@@ -10,7 +10,7 @@ from devcluster.apiserver import ApiServer
 from devcluster.clock import Timer
 from devcluster.errors import ApiError
 from devcluster.events import record_event
-from devcluster.objects import Key, Observed
+from devcluster.objects import Key, Observed, controller_of
 
 ACTOR = "kube-controller-manager"
 
@@ -40,6 +40,12 @@ class Reconciler(abc.ABC):
         if planned is not None:
             self.clock.cancel(planned)
         self._queued[key] = timer
+
+    def enqueue_owner(self, obj: Observed) -> None:
+        """Look soon at the object of this kind that controls another one, if one does."""
+        owner = controller_of(obj)
+        if owner is not None and owner["kind"] == self.kind:
+            self.enqueue((obj["metadata"]["namespace"], owner["name"]))
 
     @abc.abstractmethod
     def reconcile(self, obj: Observed) -> None:

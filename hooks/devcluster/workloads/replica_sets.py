@@ -12,7 +12,6 @@ from devcluster.apiserver import ApiServer, WatchEvent
 from devcluster.objects import (
     Manifest,
     Observed,
-    controller_of,
     controller_reference,
     copy_json,
     is_deleting,
@@ -40,9 +39,7 @@ class ReplicaSetController(Reconciler):
         if event.kind.kind == self.kind:
             self.enqueue(key_of(obj))
         elif event.kind.kind == "Pod":
-            owner = controller_of(obj)
-            if owner is not None and owner["kind"] == self.kind:
-                self.enqueue((obj["metadata"]["namespace"], owner["name"]))
+            self.enqueue_owner(obj)
 
     def reconcile(self, obj: Observed) -> None:
         """Make what is missing, delete what is too much, then write the status."""

@@ -14,7 +14,6 @@ from devcluster.objects import (
     Manifest,
     Observed,
     condition,
-    controller_of,
     controller_reference,
     copy_json,
     hash_suffix,
@@ -43,9 +42,7 @@ class StatefulSetController(Reconciler):
         if event.kind.kind == self.kind:
             self.enqueue(key_of(event.object))
         elif event.kind.kind == "Pod":
-            owner = controller_of(event.object)
-            if owner is not None and owner["kind"] == self.kind:
-                self.enqueue((event.object["metadata"]["namespace"], owner["name"]))
+            self.enqueue_owner(event.object)
 
     def reconcile(self, obj: Observed) -> None:
         """Take the one next step towards the wanted pods, then write the status."""
