@@ -8,7 +8,7 @@ access      what these stand on: the requests, the memory, and whose a swarm is
 errors      all that it raises
 model       Swarm and Endpoint
 dedicated   a namespace of the swarm's own, and what may not be in it
-naming      workspace id -> name and labels
+naming      description -> workspace id -> name and labels
 fields      which fields are ours, and whether applying would change anything
 follow      one UserSwarm, change by change
 cache       all of them, kept up to date by one watch
@@ -42,6 +42,7 @@ from userswarm.backend.errors import (
     WaitTimeoutError,
 )
 from userswarm.backend.model import Endpoint, Swarm
+from userswarm.backend.naming import instance_name
 from userswarm.backend.retry import RetryPolicy
 
 __all__ = [
@@ -69,4 +70,5 @@ __all__ = [
     "UserSwarmClient",
     "WaitError",
     "WaitTimeoutError",
+    "instance_name",
 ]

@@ -132,8 +132,12 @@ class Applying:
 
     def _is_applied(self, wanted: Observed, observed: Observed) -> bool:
         complete = user_swarm_schema().with_defaults(wanted)
+        ours = {"labels", "annotations"} & wanted["metadata"].keys()
         desired, defaulted, found = (
-            {"metadata": {"labels": manifest["metadata"].get("labels", {})}, "spec": manifest["spec"]}
+            {
+                "metadata": {field: manifest["metadata"].get(field, {}) for field in ours},
+                "spec": manifest["spec"],
+            }
             for manifest in (wanted, complete, observed)
         )
         return is_unchanged(desired, defaulted, found, owned_fields(observed, self.field_manager))

@@ -21,7 +21,7 @@ from userswarm.backend.cache import SwarmCache
 from userswarm.backend.dedicated import add_isolation
 from userswarm.backend.errors import ConflictError, InvalidSpecError, NotFound, NotVerified
 from userswarm.backend.model import Endpoint, Swarm, parse_swarm
-from userswarm.backend.naming import swarm_name, user_selector
+from userswarm.backend.naming import DESCRIPTION, swarm_name, user_selector
 from userswarm.backend.use import Use
 from userswarm.backend.waiting import Waiting
 from userswarm.errors import Problem
@@ -126,6 +126,7 @@ class UserSwarmClient:
         *,
         isolation: str | None = None,
         members: Sequence[Mapping[str, str]] | None = None,
+        description: str | None = None,
         **spec: Any,
     ) -> Swarm:
         """Make sure that the workspace has a UserSwarm with this spec; write nothing where that is so already.
@@ -136,7 +137,8 @@ class UserSwarmClient:
 
         With ``isolation="Dedicated"`` the swarm gets a namespace of its own, for good; then ``quota={"pods": 6}``,
         ``limitRange={…}`` and ``members=[{"kind": "User", "name": …, "role": "view"}]`` say what may be used there, and
-        by whom. They are short for ``placement`` and ``access`` in the spec.
+        by whom. They are short for ``placement`` and ``access`` in the spec. ``description`` is kept as the annotation
+        ``crawbl.ai/description``; `instance_name` makes a workspace id of it.
 
         Raises InvalidSpecError before any request, OwnershipError with nothing written, BeingDeletedError, and
         FieldConflictError where someone else has set a field to another value.
@@ -146,6 +148,8 @@ class UserSwarmClient:
         if twice:
             raise InvalidSpecError(name, twice)
         desired = self._applying.build(name, workspace_id, user_id, spec)
+        if description is not None:
+            desired["metadata"]["annotations"] = {DESCRIPTION: description}
         return self._applying.apply(name, desired, workspace_id, user_id)
 
     # Waiting

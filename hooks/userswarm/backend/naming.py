@@ -15,11 +15,23 @@ from userswarm.spec.identity import USER_LABEL
 from userswarm.spec.slugs import slug
 
 SHARD_LABEL = "crawbl.ai/shard"
+DESCRIPTION = "crawbl.ai/description"
+"""The annotation with the words that an instance was asked for by."""
 
 _PREFIX = "workspace-"
 _LONGEST_ID = 253 - len(_PREFIX)
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _HASHED = re.compile(r".*--[a-z2-7]{26}")
+
+
+def instance_name(description: str) -> str:
+    """Return the workspace id of the instance that a description asks for: the same words, the same instance.
+
+    It is the first 12 hex digits of the SHA-256 of the text, and so fit for the name of any object. Raises
+    InvalidWorkspaceError for an empty text.
+    """
+    _check("description", description)
+    return hashlib.sha256(description.encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=16_384)

@@ -393,3 +393,20 @@ def test_missing_crd_is_not_taken_for_a_missing_swarm(world: World, client: User
 def test_shard_count_must_be_a_count(world: World) -> None:
     with pytest.raises(ValueError, match="shard_count=0"):
         world.client(shard_count=0)
+
+
+def test_description_is_kept_as_an_annotation_of_ours_beside_those_of_others(
+    world: World, client: UserSwarmClient
+) -> None:
+    words = "Fix the login page, please.\nAnd its tests: ä"
+    name = client.ensure("w1", "u", description=words).name
+    world.patch(name, {"metadata": {"annotations": {"team": "x"}}})
+
+    client.ensure("w1", "u", description=words)
+    assert world.count("PATCH") == 1
+    assert world.get(name)["metadata"]["annotations"] == {"crawbl.ai/description": words, "team": "x"}
+
+    client.suspend("w1", "u")
+    assert world.get(name)["metadata"]["annotations"]["crawbl.ai/description"] == words
+    client.ensure("w1", "u")
+    assert world.get(name)["metadata"]["annotations"] == {"team": "x"}

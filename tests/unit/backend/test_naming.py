@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from userswarm.backend import InvalidWorkspaceError
-from userswarm.backend.naming import SHARD_LABEL, default_workspace_id, swarm_labels, swarm_name, user_selector
+from userswarm.backend.naming import (
+    SHARD_LABEL,
+    default_workspace_id,
+    instance_name,
+    swarm_labels,
+    swarm_name,
+    user_selector,
+)
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -91,3 +98,20 @@ def test_what_is_no_id_is_refused(wrong: str) -> None:
         user_selector(wrong)
     with pytest.raises(InvalidWorkspaceError, match="user id"):
         swarm_labels("workspace-a", wrong, None)
+
+
+def test_an_instance_is_named_by_the_hash_of_its_description() -> None:
+    # printf %s 'fix the login page' | sha256sum
+    assert instance_name("fix the login page") == "11a102aa3604"
+    assert swarm_name(instance_name("fix the login page")) == "workspace-11a102aa3604"
+
+
+@given(st.text(min_size=1).filter(_is_utf8))
+def test_instance_name_is_the_name_of_an_object(description: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{12}", instance_name(description))
+
+
+@pytest.mark.parametrize("description", ["", "\ud800"])
+def test_what_is_no_description_names_nothing(description: str) -> None:
+    with pytest.raises(InvalidWorkspaceError, match="description"):
+        instance_name(description)
