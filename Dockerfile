@@ -57,6 +57,11 @@ LABEL org.opencontainers.image.title="userswarm" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13.15-slim-trixie"
+# What the steps of a template run: git, ssh, and what lets ssh run as a user without a name. From Debian's archive, signed
+# by it, in whatever version it has now.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git libnss-wrapper openssh-client \
+    && rm -rf /var/lib/apt/lists/*
 # Nothing is installed at run time.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=build /opt/userswarm /opt/userswarm

@@ -160,7 +160,16 @@ def test_everything_is_installed_by_hash_or_from_this_directory() -> None:
     for command in installs:
         words = shlex.split(command)
         assert "--require-hashes" in words or {"--no-index", "--no-deps"} <= set(words), command
-    assert not [run for run in said("RUN") if "install " in run and "uninstall" not in run]
+    assert not [run for run in said("RUN") if "install " in run and "uninstall" not in run and "apt-get" not in run]
+
+
+def test_of_debian_there_is_what_the_steps_run_and_no_more() -> None:
+    (run,) = (run for run in said("RUN") if "apt-get" in run)
+    update, install, remove = (shlex.split(command) for command in run.split("&&"))
+    assert update == ["apt-get", "update"]
+    assert install[:4] == ["apt-get", "install", "--yes", "--no-install-recommends"]
+    assert install[4:] == ["git", "libnss-wrapper", "openssh-client"]
+    assert remove == ["rm", "-rf", "/var/lib/apt/lists/*"]
 
 
 def test_what_builds_the_wheel_is_pinned_by_hash_too() -> None:
