@@ -14,9 +14,10 @@ from fractions import Fraction
 
 from userswarm.errors import Problem
 from userswarm.parts.dedicated.isolation import FIELD_OF_HARD, Isolation, exact_amount
-from userswarm.parts.dedicated.workloads import containers_of, pod_template, template_path
+from userswarm.parts.dedicated.workloads import pod_template, template_path
 from userswarm.parts.dedicated.workloads.demand import container_need, pod_need, pods_at_once
 from userswarm.spec import quantity
+from userswarm.spec.pods.hardening import containers_of
 from userswarm.wire.k8s import (
     CLAIM,
     CONFIG_MAP,

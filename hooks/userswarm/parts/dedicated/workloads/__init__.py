@@ -1,14 +1,11 @@
 """A tenant's own objects in a Dedicated swarm's namespace: what may be asked for, and what is completed.
 
-Only what `fields` knows may be said. Pods are brought to the *restricted* Pod Security Standard where they are
-silent, and refused where they ask for less.
+Only what `fields` knows may be said.
 
-completing                    each object, and all of them together
-hardening                     their Pods
-templates                     where their Pods are
-demand                        what their Pods ask for
-fields, pods, containers      every field that may be said
-shapes, words                 what such a field may say
+completing       each object, and all of them together
+templates        where their Pods are
+demand           what their Pods ask for
+fields           every field that may be said, but for those of Pods: `spec.pods`
 """
 
 from __future__ import annotations
@@ -19,8 +16,8 @@ from userswarm.parts.dedicated.workloads.completing import (
     Workload,
     complete_workloads,
 )
-from userswarm.parts.dedicated.workloads.hardening import Surroundings
-from userswarm.parts.dedicated.workloads.templates import containers_of, pod_template, template_path
+from userswarm.parts.dedicated.workloads.templates import pod_template, template_path
+from userswarm.spec.pods.hardening import Surroundings
 
 __all__ = [
     "MAX_WORKLOADS_BYTES",
@@ -28,7 +25,6 @@ __all__ = [
     "Surroundings",
     "Workload",
     "complete_workloads",
-    "containers_of",
     "pod_template",
     "template_path",
 ]

@@ -10,8 +10,8 @@ import orjson
 
 from userswarm.errors import Problem
 from userswarm.parts.dedicated.workloads.fields import READERS
-from userswarm.parts.dedicated.workloads.hardening import Surroundings, complete_pod
 from userswarm.parts.dedicated.workloads.templates import pod_template, template_path
+from userswarm.spec.pods.hardening import Surroundings, complete_pod
 from userswarm.spec.slugs import SWARM_PREFIX
 from userswarm.wire.k8s import (
     CONFIG_MAP,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from userswarm.parts.dedicated.workloads.pods import TEMPLATE_METADATA, template
-from userswarm.parts.dedicated.workloads.shapes import (
+from userswarm.spec.pods.pods import TEMPLATE_METADATA, template
+from userswarm.spec.pods.shapes import (
     Reader,
     binary,
     flag,
@@ -23,7 +23,7 @@ from userswarm.parts.dedicated.workloads.shapes import (
     record,
     text,
 )
-from userswarm.parts.dedicated.workloads.words import (
+from userswarm.spec.pods.words import (
     ANNOTATIONS,
     ANYTHING,
     DNS_LABEL,

@@ -1,8 +1,6 @@
-"""Where a workload has its Pod template, and what containers that has."""
+"""Where a workload has its Pod template."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from userswarm.wire.k8s import CRON_JOB, DEPLOYMENT, JOB, Manifest
 
@@ -25,10 +23,3 @@ def pod_template(manifest: Manifest) -> Manifest | None:
     for step in path:
         found = found[step]
     return found if path else None
-
-
-def containers_of(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
-    """Iterate over a Pod's containers, first the init containers, each with its path."""
-    for field in ("initContainers", "containers"):
-        for position, container in enumerate(pod.get(field, ())):
-            yield f"{field}[{position}]", container

@@ -1,4 +1,4 @@
-"""Small readers of JSON, each for one shape, from which the table of a workload's fields is put together.
+"""Small readers of JSON, each for one shape, from which a table of fields is put together.
 
 A reader returns a value as the apiserver stores it (numbers whole, quantities canonical, what it would drop left out)
 and adds to a list what is wrong. None stands for what is not there.

@@ -1,10 +1,10 @@
-"""Every field that a Pod of a tenant's workload may have."""
+"""Every field that a Pod may have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from userswarm.parts.dedicated.workloads.containers import (
+from userswarm.spec.pods.containers import (
     OF_OBJECT,
     OPTIONAL,
     POD_SECURITY,
@@ -12,8 +12,8 @@ from userswarm.parts.dedicated.workloads.containers import (
     container,
     field_ref,
 )
-from userswarm.parts.dedicated.workloads.shapes import Reader, amount, flag, items, mapping, number, only, record, text
-from userswarm.parts.dedicated.workloads.words import (
+from userswarm.spec.pods.shapes import Reader, amount, flag, items, mapping, number, only, record, text
+from userswarm.spec.pods.words import (
     ANNOTATIONS,
     ANYTHING,
     DNS_LABEL,

@@ -1,10 +1,10 @@
-"""Every field that a container of a tenant's workload may have."""
+"""Every field that a container may have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from userswarm.parts.dedicated.workloads.shapes import (
+from userswarm.spec.pods.shapes import (
     Reader,
     amount,
     flag,
@@ -17,7 +17,7 @@ from userswarm.parts.dedicated.workloads.shapes import (
     text,
     texts,
 )
-from userswarm.parts.dedicated.workloads.words import (
+from userswarm.spec.pods.words import (
     ANYTHING,
     DNS_LABEL,
     GROUP,

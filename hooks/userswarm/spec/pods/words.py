@@ -1,10 +1,10 @@
-"""How names, keys and numbers in a tenant's workload may read."""
+"""How names, keys and numbers in a Pod, or beside one, may read."""
 
 from __future__ import annotations
 
 import re
 
-from userswarm.parts.dedicated.workloads.shapes import mapping, number, number_or_text, text
+from userswarm.spec.pods.shapes import mapping, number, number_or_text, text
 
 LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
 SUBDOMAIN = r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"

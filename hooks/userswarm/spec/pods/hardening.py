@@ -1,4 +1,4 @@
-"""A tenant's Pods: brought to the *restricted* Pod Security Standard, and kept to their own Secrets and ConfigMaps.
+"""Pods of others' writing: brought to the *restricted* Pod Security Standard, and kept to their own Secrets.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from userswarm.errors import Problem
-from userswarm.parts.dedicated.workloads.templates import containers_of
 from userswarm.spec import quantity
 from userswarm.spec.settings import Settings
 from userswarm.spec.slugs import SWARM_PREFIX
@@ -23,6 +22,13 @@ class Surroundings:
     swarm: str
     alone: bool
     settings: Settings
+
+
+def containers_of(pod: Manifest) -> Iterator[tuple[str, Manifest]]:
+    """Iterate over a Pod's containers, first the init containers, each with its path."""
+    for field in ("initContainers", "containers"):
+        for position, container in enumerate(pod.get(field, ())):
+            yield f"{field}[{position}]", container
 
 
 def complete_pod(pod: Manifest, path: str, surroundings: Surroundings) -> Iterator[Problem]:
