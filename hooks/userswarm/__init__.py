@@ -18,6 +18,7 @@ In reading order:
                   (children as last applied), k8s
     errors        every exception that is raised on purpose
     server/       the web server that Metacontroller calls; it looks up what a hook needs, and asks once more
+    web/          what our web servers have in common: gunicorn, log, metrics
     runtime/      runs inside a swarm's Pods: bootstrap
     backend/      for backends: create UserSwarms, find their endpoints
     reaper/       deletes UserSwarms whose owner is gone

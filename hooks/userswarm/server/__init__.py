@@ -1,4 +1,4 @@
-"""The webhook: HTTP around the pure hooks, and the only importer of flask.
+"""The webhook: HTTP around the pure hooks.
 
 In reading order: `app` (the WSGI application), `calls` (one hook call from bytes to bytes), `gathering` (asks a hook
 once more with what it needs), `gather` (looks it up: `cluster` asks the API, `service` a swarm's own Service),

@@ -14,25 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from userswarm.errors import SettingsError
+from userswarm.web.files import fingerprint
 
 logger = logging.getLogger(__name__)
 
 # What RFC 6750 lets stand in an Authorization header.
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-
-Fingerprint = tuple[int, int, int] | None
-
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Return what differs once a file was replaced, None where there is none.
-
-    A mounted Secret is replaced by swapping a symbolic link, which gives another inode.
-    """
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class Tokens:

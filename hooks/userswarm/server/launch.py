@@ -8,31 +8,23 @@ before the SIGTERM, so that the Service has let go of the Pod by then.
 
 from __future__ import annotations
 
-import gc
-import ipaddress
 import logging
 import os
-import shutil
 import socket
-import sys
-import tempfile
-import threading
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
 from userswarm.errors import SettingsError
 from userswarm.server.app import EXTENSION, create_app
 from userswarm.server.cluster import find_api
-from userswarm.server.logs import configure_logging, make_formatter
 from userswarm.server.tls import CertificateFiles
-from userswarm.spec.settings import Settings
+from userswarm.spec.settings import PREFIX, Settings
+from userswarm.web.addresses import is_loopback
+from userswarm.web.gunicorn import MetricsEndpoint, Server, common_options, metrics_endpoint
+from userswarm.web.logs import configure_logging
 
 if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
-
     from flask import Flask
 
 logger = logging.getLogger("userswarm.server")
@@ -45,13 +37,8 @@ def serve(settings: Settings) -> None:
     """
     configure_logging(settings)
     check_exposure(settings)
-    master = os.getpid()
-    metrics_dir = _prepare_metrics_dir() if settings.metrics_bind else None
-    try:
-        _Webhook(settings, create_app(settings, api=find_api(os.environ)), metrics_dir).run()
-    finally:
-        if metrics_dir is not None and os.getpid() == master:
-            shutil.rmtree(metrics_dir, ignore_errors=True)
+    with metrics_endpoint(settings.metrics_bind, f"{PREFIX}METRICS_BIND") as metrics:
+        _Webhook(settings, create_app(settings, api=find_api(os.environ)), metrics).run()
 
 
 def check_exposure(settings: Settings) -> None:
@@ -69,47 +56,21 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def is_loopback(bind: str) -> bool:
-    """Tell whether only this machine reaches an address such as ``127.0.0.1:8080``."""
-    host = split_bind(bind)[0]
-    return host == "localhost" or ipaddress.ip_address(host).is_loopback
-
-
-def split_bind(bind: str) -> tuple[str, int]:
-    """Split ``host:port``; the brackets of an IPv6 address go."""
-    host, _, port = bind.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def memory_dir() -> str:
-    """Return a directory in memory where there is one: a disk that hangs must not look like a worker that does."""
-    shared = "/dev/shm"  # noqa: S108
-    return shared if os.access(shared, os.W_OK | os.X_OK) else tempfile.gettempdir()
-
-
 def gunicorn_options(settings: Settings) -> dict[str, Any]:
     """Return the gunicorn settings that follow from ours."""
     options: dict[str, Any] = {
+        **common_options(settings),
         "bind": settings.bind,
         "workers": settings.workers,
-        "worker_class": "gevent",
         "worker_connections": 1000,
         "keepalive": settings.keep_alive,
         "timeout": settings.request_timeout,
         "graceful_timeout": settings.graceful_timeout,
-        "worker_tmp_dir": memory_dir(),
         # Imported once, shared by all workers.
         "preload_app": True,
-        "loglevel": settings.log_level,
-        "logger_class": _logger_class(settings.log_format),
         "limit_request_line": 2048,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
-        # Nobody sits between Metacontroller and us whose word on schemes and paths would count.
-        "forwarded_allow_ips": "",
-        "forwarder_headers": "",
-        "control_socket_disable": True,
-        "proc_name": "userswarm",
     }
     if settings.tls_cert_file:
         CertificateFiles.of(settings)  # so that what cannot be used stops the start
@@ -120,46 +81,19 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-class _Webhook(BaseApplication):  # type: ignore[misc]
-    def __init__(self, settings: Settings, app: Flask, metrics_dir: str | None) -> None:
+class _Webhook(Server):
+    def __init__(self, settings: Settings, app: Flask, metrics: MetricsEndpoint | None) -> None:
         self._settings = settings
         self._app = app
-        self._metrics_dir = metrics_dir
-        self._metrics_server = _bind_metrics(settings, metrics_dir) if metrics_dir else None
-        self._options = gunicorn_options(settings)
-        super().__init__()
+        super().__init__(gunicorn_options(settings), lambda: app, metrics)
 
-    def load_config(self) -> None:
-        hooks = {
-            "when_ready": self._when_ready,
-            "post_fork": self._post_fork,
-            "pre_request": self._pre_request,
-            "worker_exit": self._worker_exit,
-            "child_exit": self._child_exit,
-        }
-        for name, value in {**self._options, **hooks}.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        return self._app
-
-    def _when_ready(self, _arbiter: Any) -> None:
-        if self._metrics_server is not None:
-            threading.Thread(target=self._metrics_server.serve_forever, name="metrics", daemon=True).start()
-        # What is there before the fork is never garbage: unless the collector touches it, workers share its memory.
-        gc.collect()
-        gc.freeze()
-
-    def _post_fork(self, _arbiter: Any, worker: Any) -> None:
-        if self._metrics_server is not None:
-            self._metrics_server.socket.close()
+    def post_fork(self, arbiter: Any, worker: Any) -> None:
+        super().post_fork(arbiter, worker)
         self._app.extensions[EXTENSION].is_stopping = lambda: not worker.alive
         # For a TLS handshake that does not go on; gunicorn takes it off once the connection is made.
         socket.setdefaulttimeout(self._settings.request_timeout)
-        # A request alone makes a thousand containers, none of them in a cycle: collecting at every 700th is waste.
-        gc.set_threshold(50_000, 20, 20)
 
-    def _pre_request(self, _worker: Any, request: Any) -> None:
+    def pre_request(self, _worker: Any, request: Any) -> None:
         """Let a connection end with a request whose body is too large: gunicorn would read all of it for the next one.
 
         What is a little too large it may read, or the client would see a reset instead of the 413.
@@ -170,42 +104,3 @@ class _Webhook(BaseApplication):  # type: ignore[misc]
         length = headers.get("CONTENT-LENGTH", "0")
         if "TRANSFER-ENCODING" in headers or int(length) > 2 * self._settings.max_body_bytes:
             request.force_close()
-
-    def _worker_exit(self, _arbiter: Any, worker: Any) -> None:
-        if os.getpid() == worker.pid:
-            # When Python ends, logging takes locks of a gevent that is gone, and says so (gevent's issue 2148).
-            sys.unraisablehook = lambda _: None
-
-    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
-        if self._metrics_dir is not None:
-            from prometheus_client.multiprocess import mark_process_dead
-
-            mark_process_dead(worker.pid, self._metrics_dir)  # type: ignore[no-untyped-call]
-
-
-def _prepare_metrics_dir() -> str:
-    directory = tempfile.mkdtemp(prefix="userswarm-metrics-", dir=memory_dir())
-    # prometheus-client chooses its way of counting by this variable when it is imported: never before this.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    return directory
-
-
-def _bind_metrics(settings: Settings, directory: str) -> WSGIServer:
-    from userswarm.server.metrics import make_metrics_server
-
-    try:
-        return make_metrics_server(*split_bind(settings.metrics_bind), directory)
-    except OSError as error:
-        raise SettingsError(f"USERSWARM_METRICS_BIND={settings.metrics_bind!r}: {error}") from error
-
-
-def _logger_class(log_format: str) -> type[Logger]:
-    """Return gunicorn's logger with our formatter: one log, one format."""
-
-    class OurLogger(Logger):  # type: ignore[misc]
-        def setup(self, cfg: Any) -> None:
-            super().setup(cfg)
-            for handler in self.error_log.handlers:
-                handler.setFormatter(make_formatter(log_format))
-
-    return OurLogger

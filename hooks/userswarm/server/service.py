@@ -7,7 +7,6 @@ lookup to the last byte, and one of bytes for all that is read.
 from __future__ import annotations
 
 import io
-import ipaddress
 import re
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
@@ -17,6 +16,7 @@ from gevent import Timeout, socket
 
 from userswarm.server.gathering import HttpNeed, Unavailable
 from userswarm.spec.setting_readers import DNS_LABEL
+from userswarm.web.addresses import can_be_service
 
 MOST_BODY = 64 * 1024
 _MOST_HEAD = 16 * 1024
@@ -79,10 +79,8 @@ def _connect(host: str, port: int, proxy: tuple[str, int] | None) -> socket.sock
         sock = socket.create_connection((host, port), timeout=None)
     except socket.gaierror as error:
         raise Unavailable(f"{host} cannot be resolved: {error.strerror}") from error
-    peer = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
-    peer = getattr(peer, "ipv4_mapped", None) or peer
-    if peer.is_link_local or peer.is_loopback or peer.is_multicast or peer.is_unspecified:
-        # A Service can be made to lead anywhere by whoever may write it: never to metadata, never to ourselves.
+    peer = sock.getpeername()[0]
+    if not can_be_service(peer):
         sock.close()
         raise OSError(f"{host} leads to {peer}, which is no Service")
     return sock

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from userswarm.errors import SettingsError
-from userswarm.server.auth import fingerprint
 from userswarm.spec.settings import Settings
+from userswarm.web.files import fingerprint
 
 logger = logging.getLogger(__name__)
 

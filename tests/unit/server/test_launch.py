@@ -12,8 +12,10 @@ from gunicorn.config import Config
 from userswarm.errors import SettingsError
 from userswarm.server import launch
 from userswarm.server.commands import serve
-from userswarm.server.launch import check_exposure, gunicorn_options, is_loopback, memory_dir, split_bind
+from userswarm.server.launch import check_exposure, gunicorn_options
 from userswarm.spec.settings import Settings
+from userswarm.web.addresses import is_loopback, split_bind
+from userswarm.web.gunicorn import memory_dir
 
 
 @pytest.mark.parametrize(

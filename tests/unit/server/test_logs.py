@@ -15,8 +15,9 @@ from unit.server.serving import hook_request, quiet_response
 from userswarm.errors import Problem
 from userswarm.server import logs
 from userswarm.server.changes import Change, compute_change
-from userswarm.server.logs import FIELDS, Journal, RequestIds, configure_logging, make_formatter, redact
+from userswarm.server.logs import Journal, redact
 from userswarm.spec.settings import Settings
+from userswarm.web.logs import FIELDS, RequestIds, configure_logging, make_formatter
 from userswarm.wire.k8s import Observed
 
 ENVIRON = {"HTTP_X_REQUEST_ID": "r-1", "REMOTE_ADDR": "10.0.0.1"}

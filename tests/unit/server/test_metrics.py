@@ -17,8 +17,9 @@ from prometheus_client import generate_latest
 from unit.server.serving import NOW, hook_request, make_app, quiet_response
 from userswarm.errors import RequestError
 from userswarm.server.changes import compute_change
-from userswarm.server.metrics import Metrics, make_metrics_server
+from userswarm.server.metrics import Metrics
 from userswarm.spec.settings import Settings
+from userswarm.web.metrics import make_metrics_server
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
