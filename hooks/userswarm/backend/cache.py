@@ -72,7 +72,11 @@ class SwarmCache:
 
     def is_fresh(self) -> bool:
         """Tell whether `find` may be believed."""
-        return self._clock() - self._fresh_at <= self._max_staleness
+        return self.age() <= self._max_staleness
+
+    def age(self) -> float:
+        """Return the seconds since the last proof that nothing was missed, infinite where there was none."""
+        return self._clock() - self._fresh_at
 
     def find(self, name: str) -> Swarm | None:
         """Return the swarm with this name, None where there is none; only while `is_fresh`."""

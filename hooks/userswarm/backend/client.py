@@ -101,6 +101,11 @@ class UserSwarmClient:
         """Whether `resolve` answers from memory just now."""
         return self._access.cache_is_fresh
 
+    @property
+    def cache_age(self) -> float:
+        """For how many seconds nothing has proved memory to be whole; infinite before `cached` has filled it."""
+        return float("inf") if self._access.cache is None else self._access.cache.age()
+
     def close(self) -> None:
         """Stop the cache, and close the connections unless the ApiClient was given."""
         if self._access.cache is not None:
@@ -173,7 +178,7 @@ class UserSwarmClient:
         Raises OwnershipError where the workspace is another user's, whatever its state; else NotVerified; else
         NotFound. Answers from memory after `cached`.
         """
-        swarm = check_owner(self._access.look_up(swarm_name(workspace_id)), workspace_id, user_id)
+        swarm = self.find(workspace_id, user_id)
         if not swarm.is_verified():
             raise NotVerified(
                 swarm.name,
@@ -183,6 +188,13 @@ class UserSwarmClient:
                 message=swarm.message,
             )
         return swarm.endpoint
+
+    def find(self, workspace_id: str, user_id: str) -> Swarm:
+        """Return the workspace's swarm, whatever its state; raise NotFound, OwnershipError.
+
+        Answers from memory after `cached`.
+        """
+        return check_owner(self._access.look_up(swarm_name(workspace_id)), workspace_id, user_id)
 
     def get(self, workspace_id: str, user_id: str) -> Swarm:
         """Return the workspace's swarm as the API server has it; raise NotFound, OwnershipError."""
@@ -252,14 +264,16 @@ class UserSwarmClient:
             self._waiting.until_gone(swarm, wait)
         return True
 
-    def touch(self, workspace_id: str, user_id: str) -> bool:
+    def touch(self, workspace_id: str, user_id: str, *, busy: bool = False) -> bool:
         """Note in the annotation ``crawbl.ai/last-activity`` that the workspace is in use; this wakes it, too.
+
+        With `busy` a lease is noted too, as by the method `busy`, but once: it ends by itself.
 
         Cheap enough for every message: a swarm is written to once for each sixth of the time after which it would
         sleep, and once a minute at most; then True is returned. A write that fails counts too. Raises OwnershipError
         and NotFound. Without `cached` a swarm that fell asleep within that time of a touch is woken only after it.
         """
-        return self._use.note(workspace_id, user_id, busy=False)
+        return self._use.note(workspace_id, user_id, busy=busy)
 
     def busy(self, workspace_id: str, user_id: str) -> AbstractContextManager[None]:
         """Keep the swarm awake for as long as the block runs, and wake it: for an open stream, say.

@@ -587,6 +587,15 @@ def test_busy_leases_the_swarm_for_longer_than_until_it_is_renewed(world: World)
     assert world.count("PATCH", NAME) == 2
 
 
+def test_a_touch_of_a_stream_notes_a_lease_once(world: World) -> None:
+    client = toucher(world, Wall())
+    client.ensure("w1", "u")
+
+    assert client.touch("w1", "u", busy=True)
+    assert not client.touch("w1", "u", busy=True)
+    assert annotations(world)["crawbl.ai/busy-until"] == "2026-01-01T12:03:00Z"
+
+
 def test_busy_is_renewed_while_it_lasts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("userswarm.backend.model.TOUCH_INTERVAL", 0.05)
     client = world.client()

@@ -82,6 +82,26 @@ def test_unverified_swarm_says_why(world: World, resolver: UserSwarmClient) -> N
     assert (caught.value.phase, caught.value.reason) == ("Progressing", "RolloutInProgress")
 
 
+def test_a_swarm_is_found_whatever_its_state_and_by_its_owner_only(world: World, resolver: UserSwarmClient) -> None:
+    uid = make(world)
+    eventually(lambda: can_resolve(resolver))
+    world.block("workspace-w1", "Failed", "ImagePull", "no such image")
+    eventually(lambda: not can_resolve(resolver))
+
+    assert (resolver.find("w1", "u").uid, resolver.find("w1", "u").phase) == (uid, "Failed")
+    with pytest.raises(OwnershipError):
+        resolver.find("w1", "stranger")
+    with pytest.raises(NotFound):
+        resolver.find("nowhere", "u")
+
+
+def test_the_age_of_memory_is_told(world: World) -> None:
+    client = world.client()
+    assert client.cache_age == float("inf")
+    client.cached(max_staleness=STALENESS)
+    assert 0 <= client.cache_age < float("inf")
+
+
 def test_ids_that_differ_in_case_are_different_workspaces(world: World, client: UserSwarmClient) -> None:
     lower, upper = client.ensure("team", "u"), client.ensure("Team", "u")
     world.verify(lower.name)
