@@ -8,18 +8,41 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from userswarm.spec.durations import parse_duration
 
 LIFECYCLE_FIELDS = ("idleAfter", "idleAfterVisit", "minAwake", "maxAwake", "maxBusy", "lead", "expireAfter")
 """The lengths of time in spec.lifecycle that a platform has its say about."""
 
+Readers = Mapping[str, tuple[str, Callable[[str], Any]]]
+"""By variable: the field that it sets, and what reads its text."""
+
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def read_environment(environ: Mapping[str, str], prefix: str, readers: Readers) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of all variables that begin with `prefix`, by field, and a line for each that is none."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(prefix):
+            continue
+        reader = readers.get(variable)
+        if reader is None:
+            problems.append(f"{variable}: not a setting; the settings are {', '.join(sorted(readers))}")
+            continue
+        field, read = reader
+        try:
+            values[field] = read(text)
+        except (ValueError, OSError) as error:
+            problems.append(f"{variable}={text!r}: {error}")
+    return values, problems
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -25,6 +25,7 @@ from userswarm.spec.setting_readers import (
     namespaces,
     one_of,
     proxy,
+    read_environment,
     readable_file,
     toml_file,
     whole,
@@ -117,20 +118,7 @@ class Settings:
         Raises SettingsError naming each variable that cannot be used or is not known, its value, and what
         would be accepted.
         """
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for variable, text in sorted(environ.items()):
-            if not variable.startswith(PREFIX):
-                continue
-            reader = _READERS.get(variable)
-            if reader is None:
-                problems.append(f"{variable}: not a setting; the settings are {', '.join(sorted(_READERS))}")
-                continue
-            field, read = reader
-            try:
-                values[field] = read(text)
-            except (ValueError, OSError) as error:
-                problems.append(f"{variable}={text!r}: {error}")
+        values, problems = read_environment(environ, PREFIX, _READERS)
         problems.extend(_conflicts(values))
         if problems:
             raise SettingsError("\n".join(problems))
