@@ -25,6 +25,7 @@ class _Commands(click.Group):
         "demo": "userswarm.cli.demo.commands",
         "reap": "userswarm.reaper.commands",
         "bootstrap": "userswarm.runtime.commands",
+        "gate": "userswarm.gate.commands",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,7 +44,8 @@ def cli() -> None:
     """Give every user a private, isolated agent runtime on Kubernetes.
 
     `serve` answers Metacontroller; `render`, `explain` and `crd` are for people; `demo` shows the whole story on an
-    embedded cluster; `reap` removes UserSwarms without a live owner; `bootstrap` runs inside Pods.
+    embedded cluster; `reap` removes UserSwarms without a live owner; `bootstrap` runs inside Pods;
+    `gate` lets users in.
     """
 
 
