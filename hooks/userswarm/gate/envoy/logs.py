@@ -1,0 +1,102 @@
+"""What Envoy tells of each request: the access log for people, and the stream log, which the gate reads.
+
+Who it was comes out of the gate's answer, never out of a header: nothing that a client sends can be told as a user.
+"""
+
+from __future__ import annotations
+
+from userswarm.gate.envoy.settings import EnvoySettings
+from userswarm.gate.envoy.words import Config, extension, typed
+
+USER, WORKSPACE, UPSTREAM = "x-userswarm-user", "x-userswarm-workspace", "x-userswarm-upstream"
+AUTHORITY = "x-userswarm-authority"
+METADATA = "envoy.filters.http.ext_authz"
+"""The namespace in which the filter keeps what of the gate's answer is for Envoy alone."""
+
+_WHO = {
+    "type": "%ACCESS_LOG_TYPE%",
+    "requestId": "%REQ(X-REQUEST-ID)%",
+    "user": f"%DYNAMIC_METADATA({METADATA}:{USER})%",
+    "workspace": f"%DYNAMIC_METADATA({METADATA}:{WORKSPACE})%",
+    "code": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "bytesIn": "%BYTES_RECEIVED%",
+    "bytesOut": "%BYTES_SENT%",
+    "durationMs": "%DURATION%",
+}
+
+_WHAT = {
+    "time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    # Without the query: tokens travel in there.
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "protocol": "%PROTOCOL%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "upstream": "%UPSTREAM_HOST%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+}
+
+
+def access_logs(settings: EnvoySettings) -> list[Config]:
+    """Return the two logs; the stream log also tells of what is still open, every `stream_log_interval`."""
+    logs = [_log(f"{settings.run_dir}/streams", ["DownstreamPeriodic", "DownstreamEnd"], _WHO)]
+    if settings.access_log:
+        logs.append(_log(settings.access_log, ["DownstreamEnd"], {**_WHAT, **_WHO}))
+    return logs
+
+
+def _log(path: str, types: list[str], entry: dict[str, str]) -> Config:
+    return {
+        **extension(
+            "envoy.access_loggers.file",
+            "extensions.access_loggers.file.v3.FileAccessLog",
+            path=path,
+            log_format={"json_format": entry},
+        ),
+        "filter": {"log_type_filter": {"types": types}},
+    }
+
+
+def local_replies() -> Config:
+    """Return how Envoy's own answers look: as the gate's do, which pass as they are."""
+    return {
+        "mappers": [
+            {
+                "filter": _details("ext_authz_denied"),
+                "body_format_override": {
+                    "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+                    "content_type": "application/json",
+                },
+            },
+            {
+                "filter": _details("ext_authz_error"),
+                "body_format_override": _error("nobody can decide just now"),
+                "headers_to_add": [{"header": {"key": "retry-after", "value": "5"}}],
+            },
+            {
+                "filter": {
+                    "status_code_filter": {
+                        "comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "gate.no_answer"}}
+                    }
+                },
+                "body_format_override": _error("the runtime does not answer"),
+            },
+        ],
+        "body_format": _error("the request is refused: %RESPONSE_CODE_DETAILS%"),
+    }
+
+
+def _error(message: str) -> Config:
+    return {"json_format": {"error": message, "requestId": "%REQ(X-REQUEST-ID)%"}}
+
+
+def _details(expected: str) -> Config:
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": typed(
+                "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                expression=f"response.code_details == '{expected}'",
+            ),
+        }
+    }
