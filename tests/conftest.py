@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("userswarm", deadline=None)  # two busy cores are no reason to fail
-settings.register_profile("userswarm-long", deadline=None, max_examples=3000)  # pytest --hypothesis-profile=…
+# The same examples at each run, however slow the machine: whoever looks for new ones takes the long profile.
+_SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("userswarm", _SLOW, derandomize=True)
+settings.register_profile("userswarm-long", _SLOW, max_examples=3000)  # pytest --hypothesis-profile=…
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "userswarm"))
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_PATIENCE = 60
+_PATIENCE = 300
 """Seconds after which it is taken for never."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import ssl
@@ -29,7 +30,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def eventually(find: Callable[[], Found | None], seconds: float = 30) -> Found:
+PATIENCE = 120.0
+"""Seconds after which something that should come about is taken for never: machines may be slow, and busy."""
+
+
+def eventually(find: Callable[[], Found | None], seconds: float = PATIENCE) -> Found:
     """Return what `find` finds, once it does."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -81,11 +86,11 @@ class Server:
 
     def connect(self) -> http.client.HTTPConnection:
         if self.tls is not None:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            return http.client.HTTPSConnection("localhost", self.port, timeout=PATIENCE, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def open(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def get(self, path: str) -> tuple[int, Any]:
         with contextlib.closing(self.connect()) as connection:
@@ -109,12 +114,26 @@ class Server:
         children = Path(f"/proc/{self.master.pid}/task/{self.master.pid}/children")
         return {int(pid) for pid in children.read_text(encoding="ascii").split()}
 
+    def unread(self) -> dict[int, int]:
+        """Return the port of each client with whom a worker holds a connection, and how much of it nobody has read."""
+        inodes = set()
+        for pid in self.workers():
+            with contextlib.suppress(OSError):
+                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        inodes.update(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:])
+        # Each row has its number, our address, theirs, the state, tx:rx, and further on the inode.
+        return {
+            int(row[2].partition(":")[2], 16): int(row[4].partition(":")[2], 16) for row in rows if row[9] in inodes
+        }
+
     def log_lines(self) -> list[dict[str, Any]]:
         return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
 
     def stop(self) -> int:
         self.master.send_signal(signal.SIGTERM)
-        return self.master.wait(30)
+        return self.master.wait(PATIENCE)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
-from contract.serving import BODY, JSON, Server, command, eventually, free_port, serving
+from contract.serving import BODY, JSON, PATIENCE, Server, command, eventually, free_port, serving
 from unit.server.certificates import Authority
 from unit.server.serving import CAPTURED, first_request, head, read_answer
 
@@ -93,7 +92,7 @@ def test_a_connection_is_used_again(server: Server) -> None:
 
 
 def scrape(server: Server) -> dict[str, float]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.metrics_port, timeout=20)  # type: ignore[attr-defined]
+    connection = http.client.HTTPConnection("127.0.0.1", server.metrics_port, timeout=PATIENCE)  # type: ignore[attr-defined]
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -155,15 +154,18 @@ def test_every_request_that_metacontroller_ever_sent_is_answered(tmp_path: Path)
 
 
 def test_sigterm_stops_in_order_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with serving(tmp_path, "--metrics-bind", f"127.0.0.1:{free_port()}") as server:
+    words = ("--metrics-bind", f"127.0.0.1:{free_port()}", "--graceful-timeout", "60", "--request-timeout", "60")
+    with serving(tmp_path, *words) as server:
         maps = Path(f"/proc/{min(server.workers())}/maps").read_text(encoding="utf-8")
         counters = {Path(found) for found in re.findall(r"\S*/userswarm-metrics-[^/]+", maps)}
         assert counters
         begun, idle = server.open(), server.open()
         idle.sendall(PROBE)
         assert read_answer(idle).code == 200
-        begun.sendall(head("/sync", f"Content-Length: {len(BODY)}") + BODY[:-1])
-        time.sleep(0.5)  # for the head to be in; nothing tells it from outside
+        # The body is read once the call has begun.
+        for part in (head("/sync", f"Content-Length: {len(BODY)}"), BODY[:-1]):
+            begun.sendall(part)
+            eventually(lambda: server.unread().get(begun.getsockname()[1]) == 0)
         server.master.send_signal(signal.SIGTERM)
         eventually(lambda: not accepts(server))
         idle.sendall(PROBE)
@@ -173,7 +175,7 @@ def test_sigterm_stops_in_order_and_leaves_nothing_behind(tmp_path: Path) -> Non
         assert read_answer(begun).code == 200, "a request that had begun was dropped"
         begun.close()
         idle.close()
-        assert server.master.wait(30) == 0
+        assert server.master.wait(PATIENCE) == 0
         assert not [directory for directory in counters if directory.exists()]
         assert server.log_lines(), "something but JSON was logged"
 
@@ -214,7 +216,7 @@ def test_mutual_tls_is_served_and_renewed_without_a_restart(tmp_path: Path) -> N
 
     def serial() -> str:
         with (
-            socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain,
+            socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as sock,
         ):
             return str((sock.getpeercert() or {})["serialNumber"])
@@ -254,7 +256,7 @@ def test_mutual_tls_is_served_and_renewed_without_a_restart(tmp_path: Path) -> N
     ],
 )
 def test_what_cannot_work_stops_the_start_with_one_line(words: tuple[str, ...], said: str) -> None:
-    ended = subprocess.run(command(*words), capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command(*words), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     errors = [line for line in ended.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
@@ -268,5 +270,5 @@ def test_the_server_needs_no_kubernetes_client() -> None:
         "import userswarm.server.launch; create_app(Settings()); "
         "print([name for name in ('kubernetes', 'prometheus_client', 'requests', 'tomlkit') if name in sys.modules])"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert ended.stdout == "[]\n"

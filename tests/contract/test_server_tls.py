@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.serving import BODY, Server, eventually, serving
-from contract.test_server_wire import CALL, exchange, peers
+from contract.test_server_wire import CALL, exchange
 from unit.server.certificates import Authority, Pair
 from unit.server.serving import read_answer
 
@@ -26,7 +26,7 @@ def pair(authority: Authority) -> Pair:
 
 def words(pair: Pair, *more: str) -> tuple[str, ...]:
     certificate = ("--tls-cert-file", str(pair.certificate), "--tls-key-file", str(pair.key))
-    return (*certificate, "--workers", "1", "--request-timeout", "2", *more)
+    return (*certificate, "--workers", "1", "--request-timeout", "60", *more)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +77,18 @@ def test_nothing_below_tls_1_2_is_spoken(server: Server, authority: Authority, v
 
 
 def test_plain_http_and_silence_at_the_tls_port_harm_nobody(server: Server, authority: Authority) -> None:
-    with server.open() as silent, server.open() as plain:
+    with server.open(), server.open() as plain:
         plain.sendall(CALL)
         with connect(server, authority.client_context()) as sock:
             assert exchange(sock, CALL).code == 200
+
+
+def test_silence_at_the_tls_port_is_not_listened_to_for_ever(authority: Authority, pair: Pair, tmp_path: Path) -> None:
+    hasty = words(pair, "--request-timeout", "3")
+    with serving(tmp_path, *hasty, tls=authority.client_context()) as server, server.open() as silent:
         own = silent.getsockname()[1]
-        eventually(lambda: own not in peers(server))
+        eventually(lambda: own in server.unread())
+        eventually(lambda: own not in server.unread())
 
 
 def test_with_a_client_ca_only_its_clients_are_let_in(authority: Authority, pair: Pair, tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_a_file_that_is_not_valid_starts_nothing(tmp_path: Path) -> None:
     assert "Error: UserSwarm" in result.output
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes that are started be interrupted, even where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_kept_webhook_answers_until_it_is_interrupted() -> None:
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "userswarm.cli", "demo", "--keep"], stdout=subprocess.PIPE, text=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import http.client
+import itertools
 import json
 import socket
 import threading
@@ -30,6 +31,9 @@ from userswarm.wire.k8s import Manifest
 SWARMS = "/apis/crawbl.ai/v1alpha1/userswarms"
 MAPS = "/api/v1/namespaces/default/configmaps"
 CRD = load_crd()
+PATIENCE = 120.0
+"""Seconds; no test waits so long unless it fails."""
+
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -53,7 +57,7 @@ class Http:
     """One keep-alive connection."""
 
     def __init__(self, rest: RestServer) -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(rest.url).netloc, timeout=20)
+        self.connection = http.client.HTTPConnection(urlsplit(rest.url).netloc, timeout=PATIENCE)
 
     def __call__(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json", **headers: str
@@ -99,7 +103,7 @@ def config_map(name: str, namespace: str = "default", **more: Any) -> Manifest:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.005)
@@ -436,10 +440,10 @@ def test_bookmarks_tell_how_far_a_watch_has_come(http_: Http, api: ApiServer) ->
     since = version(api)
     api.create(config_map("m"))
 
-    path = f"{SWARMS}?watch=true&resourceVersion={since}&timeoutSeconds=1&allowWatchBookmarks=true"
-    events = list(http_.watch(path))
+    path = f"{SWARMS}?watch=true&resourceVersion={since}&allowWatchBookmarks=true"
+    with closing(http_.watch(path)) as watch:
+        events = list(itertools.islice(watch, 3))
 
-    assert len(events) > 2
     assert {event["type"] for event in events} == {"BOOKMARK"}
     assert events[-1]["object"] == {
         "apiVersion": "crawbl.ai/v1alpha1",
@@ -449,7 +453,7 @@ def test_bookmarks_tell_how_far_a_watch_has_come(http_: Http, api: ApiServer) ->
 
 
 def test_watch_tells_as_it_happens(http_: Http, api: ApiServer) -> None:
-    with closing(http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=20")) as events:
+    with closing(http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=100")) as events:
         threading.Timer(0.05, lambda: api.create(swarm("a"))).start()
 
         assert next(events)["object"]["metadata"]["name"] == "a"
@@ -467,7 +471,7 @@ def test_watch_from_a_forgotten_time_is_410(http_: Http, api: ApiServer) -> None
 
 
 def test_watch_that_falls_behind_ends_with_an_error_event(http_: Http, rest: RestServer, api: ApiServer) -> None:
-    with closing(http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=20")) as events:
+    with closing(http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=100")) as events:
         # Not before its first event is it waiting.
         api.create(swarm("a"))
         assert next(events)["type"] == "ADDED"
@@ -524,15 +528,14 @@ def test_cut_answer_is_short(http_: Http, rest: RestServer) -> None:
 
 
 def test_silent_watch_says_nothing_and_does_not_end(http_: Http, rest: RestServer, api: ApiServer) -> None:
-    events = http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true")
-    assert next(events)["type"] == "BOOKMARK"
-    rest.set_silent(True)
-    assert http_.connection.sock is not None
-    http_.connection.sock.settimeout(1.5)
+    since = version(api)
     api.create(swarm("a"))
+    rest.set_silent(True)
+    http_.connection.timeout = 2.0
+    events = http_.watch(f"{SWARMS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={since}")
 
     with pytest.raises(TimeoutError):
-        next(event for event in events if event["type"] != "BOOKMARK")
+        next(events)
     rest.set_silent(False)
 
 
@@ -585,7 +588,7 @@ def test_stop_leaves_no_thread_no_socket_and_no_subscriber(api: ApiServer) -> No
         events.close()
         gc.collect()
 
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     api.create(swarm("b"))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", urlsplit(rest.url).port or 0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from unit.backend.world import FINALIZER, World, alongside, eventually
+from unit.backend.world import FINALIZER, FRESH, World, alongside, eventually
 from userswarm.backend import (
     ApiStatusError,
     BeingDeletedError,
@@ -392,7 +392,7 @@ def test_of_many_threads_one_touches(world: World, client: UserSwarmClient) -> N
 def test_touch_from_the_cache_needs_one_request(world: World) -> None:
     client = world.client()
     client.ensure("w1", "u")
-    client.cached(max_staleness=2.0)
+    client.cached(max_staleness=FRESH)
     reads = world.count("GET", "/userswarms/")
 
     assert client.touch("w1", "u")
@@ -425,7 +425,7 @@ def test_failed_touch_is_not_tried_again_within_the_minute(world: World, client:
 
 def test_touch_of_what_vanishes_is_not_found(world: World, client: UserSwarmClient) -> None:
     client.ensure("w1", "u")
-    client.cached(max_staleness=2.0)
+    client.cached(max_staleness=FRESH)
     world.rest.set_silent(True)
     world.remove(NAME)
 
@@ -544,7 +544,7 @@ def test_a_sleeping_swarm_in_memory_is_woken_at_once(world: World) -> None:
     wall = Wall()
     client = toucher(world, wall)
     client.ensure("w1", "u")
-    client.cached(max_staleness=60)
+    client.cached(max_staleness=FRESH)
     client.touch("w1", "u")
     wall.now += timedelta(seconds=5)
     put_to_sleep(world)

@@ -22,6 +22,9 @@ from userswarm.cli.demo.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 
+PATIENCE = 300.0
+"""Seconds; no test waits so long unless it fails."""
+
 
 @dataclass
 class Running:
@@ -56,14 +59,14 @@ def test_life_of_a_swarm(running: Running) -> None:
     seen: list[str] = []
 
     swarm = client.ensure("w1", "auth0|alice", storage={"size": "3Gi"})
-    verified = client.wait_verified(swarm, 60.0, lambda now: seen.append(now.phase))
+    verified = client.wait_verified(swarm, PATIENCE, lambda now: seen.append(now.phase))
     assert seen[-1] == "Ready"
     assert client.resolve("w1", "auth0|alice").url == "http://swarm-workspace-w1.userswarms.svc:42617"
 
     # A new image rolls the Pod, and what was verified before does not count.
     changed = client.ensure("w1", "auth0|alice", storage={"size": "3Gi"}, runtime={"image": "ghcr.io/other/runtime:2"})
     assert changed.generation > verified.generation
-    assert client.wait_verified(changed, 60.0).verified_generation >= changed.generation
+    assert client.wait_verified(changed, PATIENCE).verified_generation >= changed.generation
 
     # What changes no Pod is verified again all the same, for its own generation.
     same_pod = client.ensure(
@@ -74,15 +77,15 @@ def test_life_of_a_swarm(running: Running) -> None:
         verification={"maxAttempts": 7},
     )
     assert same_pod.generation > changed.generation
-    client.wait_verified(same_pod, 60.0)
+    client.wait_verified(same_pod, PATIENCE)
 
     client.suspend("w1", "auth0|alice")
     with pytest.raises(NotVerified):
         client.resolve("w1", "auth0|alice")
     eventually(lambda: client.get("w1", "auth0|alice").phase == "Suspended")
-    client.wait_verified(client.resume("w1", "auth0|alice"), 60.0)
+    client.wait_verified(client.resume("w1", "auth0|alice"), PATIENCE)
 
-    assert client.delete("w1", "auth0|alice", wait=60.0)
+    assert client.delete("w1", "auth0|alice", wait=PATIENCE)
     with pytest.raises(NotFound):
         client.get("w1", "auth0|alice")
     assert running.cluster.api.list("v1", "Pod") == []
@@ -90,7 +93,7 @@ def test_life_of_a_swarm(running: Running) -> None:
 
 def test_settled_swarm_is_left_alone(running: Running) -> None:
     client = running.client
-    client.wait_verified(client.ensure("w1", "u"), 60.0)
+    client.wait_verified(client.ensure("w1", "u"), PATIENCE)
     with running.cluster.api.lock:
         before = len(running.cluster.api.writes)
 
@@ -106,7 +109,7 @@ def test_spec_that_only_the_controller_can_judge_fails_at_once(running: Running)
     swarm = running.client.ensure("w1", "u", placement={"runtimeNamespace": "kube-system"})
 
     with pytest.raises(SwarmInvalidError, match="kube-system"):
-        running.client.wait_verified(swarm, 60.0)
+        running.client.wait_verified(swarm, PATIENCE)
 
 
 # The README
@@ -159,7 +162,7 @@ def test_backend_in_the_readme_runs_as_shown(running: Running, tmp_path: Path) -
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         runtime.shutdown()

@@ -20,7 +20,7 @@ from userswarm.backend import (
     WaitTimeoutError,
 )
 
-LONG = 30.0
+LONG = 120.0
 """Seconds; no test waits so long unless it fails."""
 
 

@@ -168,7 +168,7 @@ def test_a_function_that_writes_is_stopped_by_the_read_only_transaction(database
     ],
 )
 def test_a_query_that_takes_too_long_is_cancelled_by_the_server(database: server.Postgres, query: str) -> None:
-    error = fault_of(database, query, timeout=0.2)
+    error = fault_of(database, query, timeout=1.0)
 
     assert "canceling statement due to statement timeout" in str(error)
     assert not error.transient
@@ -189,7 +189,7 @@ def test_a_table_that_somebody_locks_is_not_waited_for(database: server.Postgres
     thread.start()
     try:
         assert locked.wait(30)
-        assert "timeout" in str(fault_of(database, QUERY, timeout=0.2))
+        assert "timeout" in str(fault_of(database, QUERY, timeout=1.0))
     finally:
         done.set()
         thread.join()

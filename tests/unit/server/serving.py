@@ -96,13 +96,13 @@ def read_answer(sock: socket.socket) -> Answer:
     status, *lines = head.decode().rstrip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     length = int(headers.get("content-length", "0"))
-    body = b""
+    body = bytearray()
     while len(body) < length:
         part = sock.recv(length - len(body))
         if not part:
             raise EOFError(f"closed after {len(body)} of {length} bytes")
         body += part
-    return Answer(int(status.split()[1]), headers, body)
+    return Answer(int(status.split()[1]), headers, bytes(body))
 
 
 def post(path: str, body: bytes, *lines: str) -> bytes:

@@ -221,7 +221,7 @@ def test_beyond_the_limit_calls_are_sent_away_for_a_second() -> None:
 
     def blocking(request: Mapping[str, Any], settings: Settings, now: datetime) -> Mapping[str, Any]:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(100)
         return quiet_response()
 
     app = make_app(Settings(max_concurrent=1), blocking)
@@ -230,10 +230,10 @@ def test_beyond_the_limit_calls_are_sent_away_for_a_second() -> None:
         target=lambda: codes.append(app.test_client().post("/sync", data=BODY, content_type=JSON).status_code)
     )
     first.start()
-    assert entered.wait(10)
+    assert entered.wait(100)
     answer = app.test_client().post("/sync", data=BODY, content_type=JSON)
     leave.set()
-    first.join(10)
+    first.join(100)
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
     assert codes == [200]

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from prometheus_client import CollectorRegistry
 
 from unit.server.test_auth import Time
@@ -22,10 +23,11 @@ POD = {"metadata": {"name": "p-0", "namespace": "ns"}}
 
 
 class Api:
-    """An API that takes its time, and counts who waits for it."""
+    """An API that answers once it is let, and counts who waits for it."""
 
-    def __init__(self, seconds: float = 0.0, error: Exception | None = None) -> None:
-        self.seconds = seconds
+    def __init__(self, error: Exception | None = None) -> None:
+        self.go_on = Event()
+        self.go_on.set()
         self.error = error
         self.at_once = self.most_at_once = 0
 
@@ -33,7 +35,7 @@ class Api:
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         try:
-            gevent.sleep(self.seconds)
+            self.go_on.wait()
             if self.error is not None:
                 raise self.error
             return [POD]
@@ -84,12 +86,14 @@ def test_a_call_may_look_up_so_many_objects() -> None:
 
 
 def test_a_slow_api_server_costs_a_call_its_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "_SECONDS_TO_READ", 0.2)
-    api = Api(seconds=60)
+    api = Api()
     shared = gatherers(api)
-    call = shared()
+    with monkeypatch.context() as patched:
+        patched.setattr(gather, "_SECONDS_TO_READ", 0.05)
+        call = shared()
+    api.go_on.clear()
     assert "does not answer within" in refused(call.read, PODS)
-    api.seconds = 0
+    api.go_on.set()
     assert "does not answer within" in refused(call.read, PODS), "waited again"
     assert api.most_at_once == 1
     assert shared().read(PODS) == [POD]
@@ -97,7 +101,7 @@ def test_a_slow_api_server_costs_a_call_its_time_once(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError("refused"), http.client.IncompleteRead(b""), OSError("tls")])
 def test_an_api_server_that_cannot_be_reached_is_said(error: Exception) -> None:
-    assert "cannot be read" in refused(gatherers(Api(error=error))().read, PODS)
+    assert "cannot be read" in refused(gatherers(Api(error))().read, PODS)
 
 
 def test_why_there_is_no_api_is_said() -> None:
@@ -105,54 +109,69 @@ def test_why_there_is_no_api_is_said() -> None:
 
 
 def test_so_many_read_at_once_and_the_others_wait_their_turn() -> None:
-    api = Api(seconds=0.01)
+    api = Api()
+    api.go_on.clear()
     shared = gatherers(api)
     reading = [gevent.spawn(shared().read, PODS) for _ in range(3 * gather._READS_AT_ONCE)]
+    gevent.sleep(0)
+    assert api.at_once == gather._READS_AT_ONCE
+    api.go_on.set()
     gevent.joinall(reading, raise_error=True)
     assert api.most_at_once == gather._READS_AT_ONCE
 
 
 def test_a_need_that_is_given_up_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "_SECONDS_TO_READ", 0.05)
-    api = Api(seconds=60)
+    api = Api()
+    api.go_on.clear()
     shared = gatherers(api)
-    for _ in range(gather._READS_AT_ONCE + 1):
-        refused(shared().read, PODS)
-    api.seconds = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(gather, "_SECONDS_TO_READ", 0.05)
+        for _ in range(gather._READS_AT_ONCE + 1):
+            refused(shared().read, PODS)
+    api.go_on.set()
     assert shared().read(PODS) == [POD]
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Services are asked; each takes a while to answer."""
-    made: list[Any] = []
+class Services:
+    """Services that answer once they are let; `asked` is what they were asked."""
 
-    def ask(need: Any, proxy: Any) -> Any:
-        made.append(need)
-        gevent.sleep(0.3)
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.go_on = Event()
+
+    def ask(self, need: Any, proxy: Any) -> Any:
+        self.asked.append(need)
+        self.go_on.wait()
         return {"status": 200, "body": ""}
 
-    monkeypatch.setattr(gather, "ask", ask)
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> Services:
+    made = Services()
+    monkeypatch.setattr(gather, "ask", made.ask)
     return made
 
 
-def test_too_many_slow_services_at_once_are_asked_later(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "_SECONDS_TO_WAIT", 0.01)
+def test_too_many_slow_services_at_once_are_asked_later(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = gatherers()
     asking = [gevent.spawn(shared().ask, NEED) for _ in range(gather._ASKS_AT_ONCE)]
     gevent.sleep(0)
-    assert "looked up later" in refused(shared().ask, NEED)
+    with monkeypatch.context() as patched:
+        patched.setattr(gather, "_SECONDS_TO_WAIT", 0.01)
+        assert "looked up later" in refused(shared().ask, NEED)
+    services.go_on.set()
     gevent.joinall(asking, raise_error=True)
-    assert len(asked) == gather._ASKS_AT_ONCE
+    assert len(services.asked) == gather._ASKS_AT_ONCE
     assert shared().ask(NEED) == {"status": 200, "body": ""}
 
 
-def test_all_calls_share_the_requests_of_a_second(asked: list[Any]) -> None:
+def test_all_calls_share_the_requests_of_a_second(services: Services) -> None:
+    services.go_on.set()
     shared = gatherers()
     shared.asks = Bucket(1, Time())
     shared().ask(NEED)
     assert "looked up later" in refused(shared().ask, NEED)
-    assert len(asked) == 1
+    assert len(services.asked) == 1
 
 
 def test_needs_are_counted_by_kind_and_result() -> None:
