@@ -167,6 +167,12 @@ DESIGN: dict[str, tuple[str, Any]] = {
     "spec.access.members[].role": ("string", NONE),
     "spec.workloads": ("array", NONE),
     "spec.workloads[]": ("object", NONE),
+    "spec.template": ("object", NONE),
+    "spec.template.name": ("string", NONE),
+    "spec.template.revision": ("integer", NONE),
+    "spec.template.features": ("object", NONE),
+    "spec.template.features[*]": ("boolean", NONE),
+    "spec.template.parameters": ("object", NONE),
     "spec.suspend": ("boolean", False),
     "status": ("object", NONE),
     "status.observedGeneration": ("integer", NONE),
@@ -181,6 +187,10 @@ DESIGN: dict[str, tuple[str, Any]] = {
     "status.readyReplicas": ("integer", NONE),
     "status.image": ("string", NONE),
     "status.claimName": ("string", NONE),
+    "status.template": ("object", NONE),
+    "status.template.name": ("string", NONE),
+    "status.template.revision": ("integer", NONE),
+    "status.template.checksum": ("string", NONE),
     "status.stage": ("string", NONE),
     "status.stageSince": ("string", NONE),
     "status.attempts": ("object", NONE),
@@ -407,6 +417,7 @@ def test_what_is_no_quantity_or_signed_does_not_pass_the_pattern(text: str) -> N
 
 def test_rules_stand_where_the_design_wants_them() -> None:
     assert sorted((path, rule.get("fieldPath", "")) for path, rule in RULES) == [
+        ("spec", ".runtime.args"),
         ("spec", ".workspaceId"),
         ("spec.config.agents", ""),
         ("spec.config.files", ""),
@@ -485,4 +496,4 @@ def test_rule_holds_on_a_default_as_it_is_written(path: str, rule: dict[str, str
 
 
 def test_rules_are_few_enough_to_be_modelled_one_by_one() -> None:
-    assert len({rule["rule"] for _, rule in RULES}) == 15
+    assert len({rule["rule"] for _, rule in RULES}) == 16

@@ -13,6 +13,7 @@ import yaml
 
 import devcluster.kinds
 import scenes
+import template_samples
 import workload_samples as samples
 from userswarm import parts
 from userswarm.compose.plan import compute_plan
@@ -58,6 +59,7 @@ EVERYTHING = scenes.user_swarm(
     workloads=[samples.deployment(), samples.service(), samples.config_map(), samples.job(), samples.cron_job()],
     lifecycle={"idleAfter": "30m", "activityCheck": {"path": "/activity"}, "expireAfter": "720h"},
 )
+TEMPLATED = {**EVERYTHING, "spec": {**EVERYTHING["spec"], "template": {"name": "everything"}}}
 SUSPENDED = {**EVERYTHING, "spec": {**EVERYTHING["spec"], "suspend": True}}
 """A swarm that a person put to rest has no lifecycle of its own."""
 
@@ -163,7 +165,7 @@ def test_every_part_has_a_name_of_its_own() -> None:
 
 
 def test_a_part_builds_what_it_says_and_fresh_each_time(part: Part) -> None:
-    swarms = [compute_plan(parent, scenes.SETTINGS).swarm for parent in (EVERYTHING, SUSPENDED)]
+    swarms = [compute_plan(parent, template_samples.SETTINGS).swarm for parent in (EVERYTHING, SUSPENDED, TEMPLATED)]
     swarm = next((each for each in swarms if part.read(each) is not None), swarms[0])
     config = part.read(swarm)
     assert config is not None, f"EVERYTHING above has to ask for {part.name}"

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 import scenes
+import template_samples
 from scenes import Json, Scene
 from userswarm.compose.status import CONDITION_TYPES
 from userswarm.spec.schema import load_crd, user_swarm_schema
@@ -71,6 +72,7 @@ STATES: dict[str, Callable[[], Scene]] = {
     "suspended": lambda: scenes.created(scenes.user_swarm(suspend=True)),
     "awake": lambda: scenes.verified(scenes.user_swarm(lifecycle={"idleAfter": "30m"})),
     "Dedicated": lambda: scenes.verified(scenes.user_swarm(placement={"isolation": "Dedicated"})),
+    "templated": lambda: scenes.verified(*template_samples.swarm("small")),
     "invalid": invalid,
     "failing": failing,
     "failed": failed,

@@ -20,6 +20,7 @@ from userswarm.parts.shape import Part
 from userswarm.spec.parent import parse_parent
 from userswarm.spec.settings import MEBIBYTE, Settings
 from userswarm.spec.swarm import RETRY_ANNOTATION, Swarm
+from userswarm.spec.template.choosing import REVISION_ANNOTATION
 from userswarm.wire.k8s import CONFIG_MAP, MAX_APPLIED_BYTES, STATEFUL_SET, Manifest, Observed, applied_size, too_large
 
 REMEMBERED_BYTES = 6 * MEBIBYTE
@@ -69,6 +70,7 @@ def compute_plan(parent: Observed, settings: Settings) -> Plan:
             (metadata.get("annotations") or {}).get(RETRY_ANNOTATION, ""),
             _dump(parent.get("spec")),
             settings,
+            _template_said(parent),
         )
     )
     if isinstance(plan, InvalidParentError):
@@ -77,7 +79,16 @@ def compute_plan(parent: Observed, settings: Settings) -> Plan:
     return plan
 
 
-_Key = tuple[str, str, str, str, bytes, Settings]
+_Key = tuple[str, str, str, str, bytes, Settings, bytes]
+
+
+def _template_said(parent: Observed) -> bytes:
+    """Return what besides the spec says which revision of a template a swarm has; nothing for one without."""
+    spec = parent.get("spec")
+    if not isinstance(spec, dict) or "template" not in spec:
+        return b""
+    noted = (parent["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION, "")
+    return _dump([noted, (parent.get("status") or {}).get("template")])
 
 
 class _Remembered:
@@ -114,10 +125,13 @@ _remembered = _Remembered()
 
 
 def _plan(
-    api_version: str, name: str, uid: str, retry: str, spec: bytes, settings: Settings
+    api_version: str, name: str, uid: str, retry: str, spec: bytes, settings: Settings, template: bytes
 ) -> Plan | InvalidParentError:
     metadata: dict[str, Any] = {"name": name, "uid": uid, "annotations": {RETRY_ANNOTATION: retry}}
     parent = {"apiVersion": api_version, "kind": "UserSwarm", "metadata": metadata, "spec": orjson.loads(spec)}
+    if template:
+        metadata["annotations"][REVISION_ANNOTATION], known = orjson.loads(template)
+        parent["status"] = {"template": known}
     try:
         return _compute_plan(parse_parent(parent, settings, _CHECKS))
     except InvalidParentError as error:

@@ -6,7 +6,17 @@ part is made of.
 
 from __future__ import annotations
 
-from userswarm.parts import account, configuration, lifecycle, runtime, service, storage, suspension, verification
+from userswarm.parts import (
+    account,
+    configuration,
+    lifecycle,
+    runtime,
+    service,
+    storage,
+    suspension,
+    template,
+    verification,
+)
 from userswarm.parts.dedicated import access, limits, namespace, network, tenant
 from userswarm.parts.shape import Part
 
@@ -21,6 +31,7 @@ PARTS: tuple[Part, ...] = (
     account.PART,
     configuration.PART,
     service.PART,
+    template.PART,
     runtime.PART,
     verification.PART,
     tenant.PART,

@@ -33,9 +33,9 @@ RUNTIME = "runtime"
 WORKLOAD = "workload"
 
 
-def claim_name(name: str) -> str:
-    """Return the name of a UserSwarm's claim."""
-    return f"{swarm_name(name)}-data"
+def claim_name(name: str, volume: str = "data") -> str:
+    """Return the name of a UserSwarm's claim; of the volumes of a template each has one."""
+    return f"{swarm_name(name)}-{volume}"
 
 
 @dataclass(frozen=True, slots=True)

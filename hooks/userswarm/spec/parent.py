@@ -12,6 +12,7 @@ from userswarm.errors import InvalidParentError
 from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.settings import Settings
 from userswarm.spec.swarm import Asked, Check, Swarm, name_swarm
+from userswarm.spec.template.applying import apply_template
 from userswarm.wire.k8s import Observed
 
 
@@ -26,12 +27,16 @@ def parse_parent(parent: Observed, settings: Settings, checks: Iterable[Check]) 
     spec = schema.spec_with_defaults(parent)
     metadata = parent["metadata"]
     spoilt = [problem.path for problem in problems]
+    asked = None
     if isinstance(spec, dict):
         asked = Asked(metadata["name"], spec, settings)
+        if "template" in spec:
+            asked = apply_template(parent, asked, problems)
+    if asked is not None:
         for check in checks:
             if not any(_overlap(path, other) for path in check.paths for other in spoilt):
                 problems.extend(check.find(asked))
-    if problems:
+    if problems or asked is None:
         raise InvalidParentError(metadata["name"], sorted(problems, key=lambda problem: problem.path))
     return name_swarm(parent["apiVersion"], metadata.get("uid") or "", asked, metadata.get("annotations") or {})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from userswarm.spec.durations import parse_duration
+from userswarm.spec.template.revisions import NO_TEMPLATES, Templates
 
 LIFECYCLE_FIELDS = ("idleAfter", "idleAfterVisit", "minAwake", "maxAwake", "maxBusy", "lead", "expireAfter")
 """The lengths of time in spec.lifecycle that a platform has its say about."""
@@ -170,3 +171,12 @@ def toml_file(text: str) -> str:
     content = Path(text).read_text(encoding="utf-8")
     tomllib.loads(content)
     return content
+
+
+def templates_dir(text: str) -> Templates:
+    """Read the path of a folder of templates, and return all of them; of no path none."""
+    if not text:
+        return NO_TEMPLATES
+    from userswarm.spec.template.loading import load_templates
+
+    return load_templates(text)

@@ -27,10 +27,12 @@ from userswarm.spec.setting_readers import (
     proxy,
     read_environment,
     readable_file,
+    templates_dir,
     toml_file,
     whole,
     words,
 )
+from userswarm.spec.template.revisions import NO_TEMPLATES, Templates
 
 PREFIX = "USERSWARM_"
 
@@ -59,6 +61,7 @@ class Settings:
         lifecycle_defaults: what holds where a UserSwarm's spec.lifecycle does not say: idleAfter=30m,minAwake=5m, say.
         lifecycle_ceilings: what it may say at most; who says nothing, and has no default, gets this.
         lifecycle_spread: over so long are spread those that would wake, or fall asleep, at the same instant.
+        templates: what spec.template may name, read from TEMPLATES_DIR; the server reads it again when it changes.
         runtime_user, runtime_group: whom a swarm's Pods run as; 65534 is the user of ZeroClaw's image.
     Read by the server:
         bind: host:port, where Metacontroller calls.
@@ -89,6 +92,7 @@ class Settings:
     lifecycle_defaults: tuple[tuple[str, int], ...] = ()
     lifecycle_ceilings: tuple[tuple[str, int], ...] = ()
     lifecycle_spread: int = 120
+    templates: Templates = NO_TEMPLATES
     runtime_user: int = 65534
     runtime_group: int = 65534
 
@@ -163,6 +167,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
         ("LIFECYCLE_DEFAULTS", "lifecycle_defaults", durations),
         ("LIFECYCLE_CEILINGS", "lifecycle_ceilings", durations),
         ("LIFECYCLE_SPREAD", "lifecycle_spread", whole(0, 3600)),
+        ("TEMPLATES_DIR", "templates", templates_dir),
         ("RUNTIME_USER", "runtime_user", whole(1, 2**31 - 1)),
         ("RUNTIME_GROUP", "runtime_group", whole(1, 2**31 - 1)),
         ("BIND", "bind", bind),

@@ -9,6 +9,7 @@ from userswarm.errors import Problem
 from userswarm.spec.identity import Identity, identify
 from userswarm.spec.settings import Settings
 from userswarm.spec.slugs import swarm_name
+from userswarm.spec.template.revisions import Revision
 from userswarm.wire.k8s import Manifest
 
 NAME_PREFIX = "workspace-"
@@ -17,12 +18,25 @@ OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
+class Templated:
+    """A swarm's template: its revision, its fields with everything set, and the Pod that it makes."""
+
+    revision: Revision
+    resolved: Manifest
+    pod: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """What a parent asks for, its defaults filled in, before anybody found it valid."""
+    """What a parent asks for, its defaults filled in, before anybody found it valid.
+
+    `template` is the one that it has, None for most.
+    """
 
     name: str
     spec: Manifest
     settings: Settings
+    template: Templated | None = None
 
     @property
     def dedicated(self) -> bool:
@@ -76,9 +90,15 @@ class Check:
     find: Callable[[Asked], Iterator[Problem]]
 
 
+def find_workspace(name: str, spec: Manifest) -> str:
+    """Return the workspace that a UserSwarm serves."""
+    workspace: str = spec.get("workspaceId") or name.removeprefix(NAME_PREFIX)
+    return workspace
+
+
 def name_swarm(api_version: str, uid: str, asked: Asked, annotations: Mapping[str, str]) -> Swarm:
     """Return a valid UserSwarm with the names of its children."""
-    workspace_id = asked.spec.get("workspaceId") or asked.name.removeprefix(NAME_PREFIX)
+    workspace_id = find_workspace(asked.name, asked.spec)
     identity = identify(api_version, asked.name, uid, asked.spec["userId"], workspace_id, asked.namespace)
     return Swarm(asked, identity, annotations.get(RETRY_ANNOTATION, ""))
 

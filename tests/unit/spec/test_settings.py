@@ -10,6 +10,7 @@ import pytest
 
 from userswarm.errors import SettingsError
 from userswarm.spec.settings import PREFIX, Settings
+from userswarm.spec.template.revisions import NO_TEMPLATES
 
 
 def read(**variables: str) -> Settings:
@@ -37,6 +38,9 @@ WHOLE = {
     "MAX_CONCURRENT": (1, 10_000),
 }
 
+OTHERWISE = {"BASE_CONFIG_FILE": "base_config", "TEMPLATES_DIR": "templates"}
+"""Settings that are a file's path, and whose field holds what is in it."""
+
 GOOD: list[tuple[str, str, Any]] = [
     *((name, str(least), least) for name, (least, _) in WHOLE.items()),
     *((name, str(most), most) for name, (_, most) in WHOLE.items()),
@@ -58,6 +62,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("LIFECYCLE_DEFAULTS", "minAwake=90s, idleAfter=1h30m", (("idleAfter", 5400), ("minAwake", 90))),
     ("LIFECYCLE_CEILINGS", "maxAwake=24h expireAfter=0s", (("expireAfter", 0), ("maxAwake", 86_400))),
     ("BASE_CONFIG_FILE", "", ""),
+    ("TEMPLATES_DIR", "", NO_TEMPLATES),
     ("BIND", "0.0.0.0:8080", "0.0.0.0:8080"),
     ("BIND", "[::]:0", "[::]:0"),
     ("BIND", "localhost:65535", "localhost:65535"),
@@ -122,6 +127,7 @@ BAD: list[tuple[str, str, str]] = [
         for name in ("TLS_CERT_FILE", "TLS_KEY_FILE", "CLIENT_CA_FILE", "BASE_CONFIG_FILE")
     ),
     ("BASE_CONFIG_FILE", __file__, "Expected '='"),
+    ("TEMPLATES_DIR", "/nowhere/at-all", "is no folder"),
     ("INSECURE_NO_AUTH", "1", "must be one of true, false"),
     ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
     ("LOG_FORMAT", "xml", "must be one of json, text"),
@@ -130,7 +136,7 @@ BAD: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)
 def test_a_good_value_is_read(name: str, text: str, value: object) -> None:
-    field = "base_config" if name == "BASE_CONFIG_FILE" else name.lower()
+    field = OTHERWISE.get(name, name.lower())
     assert getattr(read(**{name: text}), field) == value
 
 
@@ -143,8 +149,8 @@ def test_a_bad_value_is_named_with_what_would_be_accepted(name: str, text: str, 
 
 def test_every_setting_has_a_case_of_each_sort() -> None:
     names = {
-        "BASE_CONFIG_FILE" if field.name == "base_config" else field.name.upper()
-        for field in dataclasses.fields(Settings)
+        {field: name for name, field in OTHERWISE.items()}.get(each.name, each.name.upper())
+        for each in dataclasses.fields(Settings)
     }
     assert {name for name, _, _ in GOOD} == names
     # Any words will do for these two.

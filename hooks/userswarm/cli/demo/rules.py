@@ -36,6 +36,9 @@ RULES: Rules = {
     "has(self.workspaceId) == has(oldSelf.workspaceId)": lambda self, old: (
         ("workspaceId" in self) == ("workspaceId" in old)
     ),
+    "!has(self.template) || !has(self.runtime.args)": lambda self, _: (
+        "template" not in self or "args" not in self["runtime"]
+    ),
     "quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0": _within_limit("cpu"),
     "quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0": _within_limit(
         "memory"

@@ -20,20 +20,19 @@ _FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`files` is all that the runtime finds, config.toml included; `env_secret` names a Secret, empty for none."""
+    """`files` is all that the runtime finds, config.toml included."""
 
     files: Mapping[str, str]
-    env_secret: str
 
 
-def read(swarm: Swarm) -> Configuration:
-    """Return a swarm's configuration, its layers merged."""
+def read(swarm: Swarm) -> Configuration | None:
+    """Return a swarm's configuration, its layers merged; None for one whose template has none."""
+    template = swarm.asked.template
+    if template is not None and not template.resolved.get("config"):
+        return None
     config, port = swarm.spec["config"], swarm.spec["runtime"]["port"]
     rendered = render_config(swarm.settings.base_config, port, config, config.get("tomlOverrides", ""))
-    return Configuration(
-        files={FILE_NAME: rendered, **config.get("files", {})},
-        env_secret=config.get("envSecretRef", {}).get("name", ""),
-    )
+    return Configuration(files={FILE_NAME: rendered, **config.get("files", {})})
 
 
 def build(configuration: Configuration, swarm: Swarm) -> list[Manifest]:

@@ -12,6 +12,7 @@ from typing import Any
 from userswarm.parts import configuration, storage
 from userswarm.parts.runtime.placement import PLACEMENT_CHECKS
 from userswarm.parts.runtime.template import RUNTIME_CONTAINER, build_pod_spec
+from userswarm.parts.runtime.templated import build_templated_pod
 from userswarm.parts.runtime.trouble import find_pod_trouble
 from userswarm.parts.shape import (
     LOOK_AFTER,
@@ -37,16 +38,17 @@ class Runtime:
     """The Pod that is wanted now, the configuration it starts with, and the checksum of both."""
 
     pod_spec: Manifest
-    configuration: configuration.Configuration
+    configuration: configuration.Configuration | None
     checksum: str
     replicas: int
 
 
 def read(swarm: Swarm) -> Runtime:
     """Return the runtime that a swarm asks for."""
-    files = configuration.read(swarm)
-    pod_spec = build_pod_spec(swarm, files.env_secret)
-    return Runtime(pod_spec, files, compute_checksum(pod_spec, files.files), 0 if swarm.spec["suspend"] else 1)
+    files, template = configuration.read(swarm), swarm.asked.template
+    pod_spec = build_pod_spec(swarm) if template is None else build_templated_pod(swarm, template)
+    checksum = compute_checksum(pod_spec, files.files if files is not None else {})
+    return Runtime(pod_spec, files, checksum, 0 if swarm.spec["suspend"] else 1)
 
 
 def build(runtime: Runtime, swarm: Swarm) -> list[Manifest]:
@@ -86,7 +88,8 @@ def fit(runtime: Runtime, swarm: Swarm, sight: Sight, children: list[Manifest]) 
     if storage.why_no_pod(swarm, sight):
         # A Pod that runs holds the last copy of a claim that is going: neither restart nor stop it.
         return [freeze_child(current)]
-    if not configuration.is_stored(runtime.configuration, swarm, sight):
+    files = runtime.configuration
+    if files is not None and not configuration.is_stored(files, swarm, sight):
         # Updates of one answer come in any order: a Pod restarted first would start on the old configuration.
         applied = last_applied(current)
         if applied is not None and isinstance(applied.get("spec"), dict):

@@ -18,8 +18,8 @@ RUNTIME_CONTAINER = "runtime"
 BOOTSTRAP_CONTAINER = "bootstrap"
 
 
-def build_pod_spec(swarm: Swarm, env_secret: str) -> Manifest:
-    """Return the runtime's Pod; `env_secret` names the Secret with its environment, empty for none."""
+def build_pod_spec(swarm: Swarm) -> Manifest:
+    """Return the Pod of a swarm without a template."""
     isolation, identity = read_isolation(swarm.asked), swarm.identity
     resources = swarm.spec["runtime"]["resources"]
     limits = _canonical(resources["limits"] if isolation is None else runtime_limits(resources, isolation))
@@ -28,8 +28,8 @@ def build_pod_spec(swarm: Swarm, env_secret: str) -> Manifest:
         # A token only where it opens something: the swarm's own namespace.
         "automountServiceAccountToken": isolation is not None and isolation.access != NO_ROLE,
         "terminationGracePeriodSeconds": 30,
-        "initContainers": [_bootstrap_container(swarm, isolation, limits)],
-        "containers": [_runtime_container(swarm, env_secret, limits)],
+        "initContainers": [bootstrap_container(swarm, isolation, limits)],
+        "containers": [_runtime_container(swarm, limits)],
         "volumes": [
             {"name": "data", "persistentVolumeClaim": {"claimName": identity.claim}},
             {"name": "config", "configMap": {"name": identity.config_map}},
@@ -38,7 +38,7 @@ def build_pod_spec(swarm: Swarm, env_secret: str) -> Manifest:
     }
 
 
-def _bootstrap_container(swarm: Swarm, isolation: Isolation | None, limits: Mapping[str, str]) -> dict[str, Any]:
+def bootstrap_container(swarm: Swarm, isolation: Isolation | None, limits: Mapping[str, str]) -> dict[str, Any]:
     """Return the init container that merges the rendered configuration into the volume."""
     data_path = swarm.spec["runtime"]["dataPath"]
     return {
@@ -67,8 +67,9 @@ def _bootstrap_container(swarm: Swarm, isolation: Isolation | None, limits: Mapp
     }
 
 
-def _runtime_container(swarm: Swarm, env_secret: str, limits: Mapping[str, str]) -> dict[str, Any]:
+def _runtime_container(swarm: Swarm, limits: Mapping[str, str]) -> dict[str, Any]:
     runtime, path = swarm.spec["runtime"], swarm.spec["verification"]["path"]
+    env_secret = swarm.spec["config"].get("envSecretRef", {}).get("name", "")
     container: dict[str, Any] = {
         "name": RUNTIME_CONTAINER,
         "image": runtime.get("image") or swarm.settings.default_image,

@@ -79,7 +79,8 @@ _HOST = "a workload stays in its own namespaces"
 _PLACED = "the swarm's own spec.placement holds for its workloads too; leave it out"
 
 
-def _pod_spec(restarts: Reader, more: Mapping[str, Reader]) -> Reader:
+def pod_spec(restarts: Reader, more: Mapping[str, Reader]) -> Reader:
+    """Return the reader of a Pod's spec; `more` are fields of what makes the Pod."""
     return record(
         {
             "containers": items(container(first=False), key="name"),
@@ -119,4 +120,4 @@ TEMPLATE_METADATA = record(
 
 
 def template(restarts: Reader, more: Mapping[str, Reader]) -> Reader:
-    return record({"metadata": TEMPLATE_METADATA, "spec": _pod_spec(restarts, more)}, required=("spec",))
+    return record({"metadata": TEMPLATE_METADATA, "spec": pod_spec(restarts, more)}, required=("spec",))

@@ -233,7 +233,7 @@ def _unknown(name: str, fields: Mapping[str, Any]) -> str:
     known = {each.lower(): each for each in fields}
     nearest = difflib.get_close_matches(str(name).lower(), known, n=1)
     hint = f"did you mean {known[nearest[0]]}?" if nearest else f"allowed are {', '.join(sorted(fields))}"
-    return f"is not a field that a workload may have here; {hint}"
+    return f"is not a field that may be said here; {hint}"
 
 
 def _wrong(path: str, value: Any, told: str) -> Problem:
