@@ -21,7 +21,7 @@ from userswarm.backend.errors import (
     InvalidSpecError,
 )
 from userswarm.backend.fields import extract, is_unchanged, owned_fields
-from userswarm.backend.model import Swarm, parse_swarm
+from userswarm.backend.model import MOVED_WHILE, TEMPLATE_REVISION, Swarm, parse_swarm
 from userswarm.backend.naming import swarm_labels
 from userswarm.errors import Problem
 from userswarm.spec.schema import user_swarm_schema
@@ -129,6 +129,21 @@ class Applying:
             raise self._refusal(error, name, observed, workspace_id, user_id, budget) from error
         check_owner(parse_swarm(stored), workspace_id, user_id)
         return self.access.noted(stored)
+
+    def move_template(self, swarm: Swarm, revision: int, moved_while: str) -> Swarm:
+        """See `UserSwarmClient.move_template`."""
+        template = swarm.template
+        if template is None or template.pinned:
+            raise ValueError(f"UserSwarm {swarm.name!r} is of no template, or pinned to a revision of it")
+        if swarm.deleting:
+            raise BeingDeletedError(swarm.name)
+        metadata = {
+            "uid": swarm.uid,
+            "resourceVersion": swarm.resource_version,
+            "annotations": {TEMPLATE_REVISION: f"{template.name}/{revision}", MOVED_WHILE: moved_while or None},
+        }
+        api = self.access.api
+        return self.access.noted(api.merge(swarm.name, {"metadata": metadata}, field_manager=self.field_manager))
 
     def _is_applied(self, wanted: Observed, observed: Observed) -> bool:
         complete = user_swarm_schema().with_defaults(wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -170,6 +170,13 @@ class UserSwarmClient:
         """
         return self._waiting.until_verified(swarm, timeout, on_progress)
 
+    def states(self, swarm: Swarm, timeout: float) -> Generator[Swarm, None, None]:
+        """Yield how this very object is now and after each change, for so many seconds.
+
+        Raises SwarmGoneError once it is gone.
+        """
+        return self._waiting.follow(swarm, timeout)
+
     # Finding
 
     def resolve(self, workspace_id: str, user_id: str) -> Endpoint:
@@ -287,3 +294,12 @@ class UserSwarmClient:
         """Wake the swarm if it sleeps; with `wait`, return when it is verified, and raise as `wait_verified` does."""
         swarm = self._use.wake(workspace_id, user_id)
         return swarm if wait is None else self.wait_verified(swarm, wait)
+
+    def move_template(self, swarm: Swarm, revision: int, *, moved_while: str = "") -> Swarm:
+        """Ask that the swarm, exactly as it is given, is built from this revision of its template.
+
+        `moved_while` is noted for whoever looks later: why this move cannot have broken it. Raises ConflictError where
+        it has changed since, BeingDeletedError, NotFound, and ValueError where its spec names no template, or pins the
+        revision.
+        """
+        return self._applying.move_template(swarm, revision, moved_while)

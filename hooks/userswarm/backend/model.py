@@ -1,7 +1,8 @@
-"""What a backend sees of a UserSwarm: `Swarm`, and `Endpoint`, where its traffic goes."""
+"""What a backend sees of a UserSwarm: `Swarm`; `Endpoint`, where its traffic goes; `OfTemplate`, what it is made of."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from userswarm.backend.naming import default_workspace_id
 from userswarm.parts.lifecycle.activity import BUSY_UNTIL, LAST_ACTIVITY
 from userswarm.wire.k8s import Observed
+
+TEMPLATE_REVISION = "crawbl.ai/template-revision"
+"""The annotation by which a roll-out asks for a revision: ``<template>/<revision>``."""
+MOVED_WHILE = "crawbl.ai/template-moved-while"
 
 TOUCH_INTERVAL = 60.0
 """Seconds within which activity is noted once, where a swarm's status does not say more."""
@@ -28,6 +33,21 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class OfTemplate:
+    """Which template a swarm is of, and the revision: each 0 where nobody has said.
+
+    `pinned` by its spec, which wins; `asked` for by a roll-out; `revision`, what the controller has built.
+    `moved_while` is the phase in which the roll-out met it, where it did not serve its user even then; else "".
+    """
+
+    name: str
+    pinned: int
+    asked: int
+    revision: int
+    moved_while: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Swarm:
     """One UserSwarm as it was at `resource_version`.
 
@@ -42,6 +62,7 @@ class Swarm:
         asleep_since: since when it sleeps because nobody used it, or "".
         asleep_mark: the `last_activity` that was known then; any other one has woken it.
         touch_every: within how many seconds activity is worth one note.
+        template: None for a swarm of none.
     """
 
     name: str
@@ -65,6 +86,7 @@ class Swarm:
     asleep_since: str
     asleep_mark: str
     touch_every: float
+    template: OfTemplate | None
 
     @property
     def asleep(self) -> bool:
@@ -126,6 +148,25 @@ def parse_swarm(manifest: Observed) -> Swarm:
         asleep_since=str(lifecycle.get("asleepSince", "")),
         asleep_mark=str(lifecycle.get("mark", "")),
         touch_every=max(TOUCH_INTERVAL, float(lifecycle.get("touchEverySeconds", 0))),
+        template=_parse_template(spec, status, annotations),
+    )
+
+
+def _parse_template(
+    spec: Mapping[str, Any], status: Mapping[str, Any], annotations: Mapping[str, Any]
+) -> OfTemplate | None:
+    """Return what a swarm is made of; what is said of another template counts for nothing."""
+    wanted, built = spec.get("template") or {}, status.get("template") or {}
+    name = str(wanted.get("name", ""))
+    if not name:
+        return None
+    of, _, asked = str(annotations.get(TEMPLATE_REVISION, "")).rpartition("/")
+    return OfTemplate(
+        name,
+        pinned=int(wanted.get("revision", 0)),
+        asked=int(asked) if of == name and re.fullmatch("[1-9][0-9]{0,8}", asked) else 0,
+        revision=int(built.get("revision", 0)) if built.get("name") == name else 0,
+        moved_while=str(annotations.get(MOVED_WHILE, "")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from userswarm.backend.access import Access
@@ -34,7 +34,7 @@ class Waiting:
         """See `UserSwarmClient.wait_verified`."""
         shown: tuple[object, ...] | None = None
         now = swarm
-        for now in self._follow(swarm, timeout):
+        for now in self.follow(swarm, timeout):
             if on_progress is not None and shown != (shown := (now.phase, now.reason, now.message, now.verified)):
                 on_progress(now)
             if now.deleting:
@@ -49,12 +49,12 @@ class Waiting:
     def until_gone(self, swarm: Swarm, timeout: float) -> None:
         """Return when this very object is gone; raise WaitTimeoutError after so many seconds."""
         try:
-            *_, last = self._follow(swarm, timeout)
+            *_, last = self.follow(swarm, timeout)
         except SwarmGoneError:
             return
         raise _wait_error(WaitTimeoutError, last, f"is not gone after {timeout:g} s")
 
-    def _follow(self, swarm: Swarm, timeout: float) -> Iterator[Swarm]:
+    def follow(self, swarm: Swarm, timeout: float) -> Generator[Swarm, None, None]:
         """Yield the states of this very object; raise SwarmGoneError once it is gone."""
         last = swarm
         states = follow(self.access.api, swarm.name, timeout=timeout, window=self.window, silence=self.silence)
