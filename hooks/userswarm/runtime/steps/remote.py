@@ -70,6 +70,10 @@ def opened(tools: Tools, remote: Remote) -> Tools:
         ("gc", "", "auto", "0"),
         ("maintenance", "", "auto", "false"),
         ("safe", "", "directory", "*"),
+        # A step has little memory, however large the repository is.
+        ("pack", "", "threads", "1"),
+        ("core", "", "packedGitLimit", "64m"),
+        ("core", "", "bigFileThreshold", "16m"),
         ("advice", "", "detachedHead", "false"),
         # A connection that hangs is given up.
         ("http", "", "lowSpeedLimit", "1000"),
