@@ -9,15 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
+from math import ceil
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from gevent import Timeout
 from gevent.lock import BoundedSemaphore
 
 from userswarm.server.cluster import Api
 from userswarm.server.gathering import HTTP, HttpNeed, ObjectNeed, Unavailable
-from userswarm.server.service import ask
+from userswarm.server.service import ask, is_vacant
 from userswarm.wire.k8s import Observed
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 _SECONDS_TO_READ = 3.0
 _SECONDS_TO_WAIT = 1.0
 _READS = 32
+
+# A Pod is ready a moment before its Service leads to it; an attempt that met nobody would cost a status and a call.
+_SECONDS_TO_APPEAR = 1.5
+_ASK_AGAIN = 0.25
 
 # In one process.
 _PER_SECOND = 50
@@ -119,8 +125,17 @@ class Gathering:
             raise Unavailable(f"the Kubernetes API cannot be read: {error}") from error
 
     def _ask(self, need: HttpNeed) -> Mapping[str, Any]:
+        """Ask, and for a moment again where nobody is there yet; the need's own time is the limit for all of it."""
+        self._shared.asks.take(1)
+        began = perf_counter()
+        said = self._ask_once(need)
+        while is_vacant(said) and (waited := perf_counter() - began) < _SECONDS_TO_APPEAR:
+            gevent.sleep(_ASK_AGAIN)
+            said = self._ask_once({**need, "timeoutSeconds": max(1, need["timeoutSeconds"] - ceil(waited))})
+        return said
+
+    def _ask_once(self, need: HttpNeed) -> Mapping[str, Any]:
         shared = self._shared
-        shared.asks.take(1)
         if not shared.asking.acquire(timeout=_SECONDS_TO_WAIT):
             raise Unavailable(_TOO_MANY)
         try:

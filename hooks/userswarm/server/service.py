@@ -6,7 +6,9 @@ lookup to the last byte, and one of bytes for all that is read.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
@@ -26,6 +28,9 @@ _PATH = re.compile(r"/[!-~]*")
 _TOO_LARGE = "the answer is too large"
 _TOO_SHORT = "the answer ends too early"
 
+_REFUSED = f"no answer: {os.strerror(errno.ECONNREFUSED)}"
+_UNAVAILABLE = 503
+
 
 def ask(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:
     """Return `status` and `body`, or the `error` of the Service; raises Unavailable where the fault is not its own."""
@@ -40,6 +45,11 @@ def ask(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:
         return {"error": str(error) if str(error) in {_TOO_LARGE, _TOO_SHORT} else "the answer is not HTTP"}
     except OSError as error:
         return {"error": f"no answer: {error.strerror or error}"}
+
+
+def is_vacant(said: Mapping[str, Any]) -> bool:
+    """Tell whether nobody was there to answer: a Service without endpoints refuses, and a proxy before it says 503."""
+    return said.get("status") == _UNAVAILABLE or said.get("error") == _REFUSED
 
 
 def _get(need: HttpNeed, proxy: tuple[str, int] | None) -> Mapping[str, Any]:

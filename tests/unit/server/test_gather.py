@@ -165,6 +165,52 @@ def test_too_many_slow_services_at_once_are_asked_later(services: Services, monk
     assert shared().ask(NEED) == {"status": 200, "body": ""}
 
 
+VACANT = ({"status": 503, "body": "no endpoint"}, {"error": "no answer: Connection refused"})
+THERE = {"status": 200, "body": "ok"}
+
+
+def asked_in_turn(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[Any, list[Any]]:
+    """Return what came of asking a Service that gives one answer after the other, and what it was asked."""
+    monkeypatch.setattr(gather, "_ASK_AGAIN", 0)
+    made: list[Any] = []
+
+    def ask(need: Any, proxy: Any) -> Any:
+        made.append(need)
+        return answers[min(len(made), len(answers)) - 1]
+
+    monkeypatch.setattr(gather, "ask", ask)
+    return gatherers()().ask({**NEED, "timeoutSeconds": 5}), made
+
+
+@pytest.mark.parametrize("vacant", VACANT, ids=str)
+def test_a_service_that_leads_to_nobody_yet_is_asked_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, vacant: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(gather, "_SECONDS_TO_APPEAR", 60)
+    said, made = asked_in_turn(monkeypatch, vacant, vacant, THERE)
+    assert said == THERE
+    assert len(made) == 3
+    assert {each["timeoutSeconds"] for each in made[1:]} == {4}, "more time than the need has"
+
+
+@pytest.mark.parametrize("vacant", VACANT, ids=str)
+def test_a_service_that_leads_to_nobody_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch, vacant: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(gather, "_SECONDS_TO_APPEAR", 0)
+    assert asked_in_turn(monkeypatch, vacant) == (vacant, [{**NEED, "timeoutSeconds": 5}])
+
+
+@pytest.mark.parametrize("answer", [{"status": 500, "body": ""}, {"error": "no answer within 1 s"}], ids=str)
+def test_a_runtime_that_has_answered_is_not_asked_twice(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(gather, "_SECONDS_TO_APPEAR", 60)
+    said, made = asked_in_turn(monkeypatch, answer, THERE)
+    assert said == answer
+    assert len(made) == 1
+
+
 def test_all_calls_share_the_requests_of_a_second(services: Services) -> None:
     services.go_on.set()
     shared = gatherers()
