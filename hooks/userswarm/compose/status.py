@@ -95,6 +95,9 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
     elif is_not_worth_a_write(status, verified, verdicts, old, before, now):
         status = copy.deepcopy(dict(old))
     status = {field: value for field, value in status.items() if value is not None}
+    if begun is not None and begun == read_time(written_time(now)):
+        # A transition that is not worth a write has no date but that of the change that brought it.
+        begun = dated(findings[0].sight.observation.changed_at(), now)
     return Assessment(status, next_look(findings, begun, deadline, now))
 
 
@@ -107,7 +110,7 @@ def _only_asked_for(
     this word is seen, and shall not say it again in others.
     """
     asked = Verdict(False, CHILD_MISSING, "it was asked for a moment ago")
-    since = dated(metadata.get("creationTimestamp"), now)
+    since = dated(read_time(metadata.get("creationTimestamp")), now)
     first = {kind: verdict if kind in ("SpecValid", AWAKE) else asked for kind, verdict in verdicts.items()}
     return {"phase": "Pending", "stage": None, "conditions": _conditions(first, {}, generation, since)}
 
@@ -131,7 +134,7 @@ def compute_deleting_status(parent: Observed, message: str, now: datetime, *, tr
     if not first and not trouble and is_fresh(old, read_conditions(old), now):
         return carry_status(parent)
     blocked = Verdict(False, TERMINATING, "its children are being removed" if first else message)
-    since = dated(parent["metadata"].get("deletionTimestamp"), now)
+    since = dated(read_time(parent["metadata"].get("deletionTimestamp")), now)
     return _halted_status(parent, DELETING, {"Verified": blocked, "Ready": blocked}, since)
 
 

@@ -24,9 +24,8 @@ _RECORDS = tuple(name for part in PARTS for name, kind in part.reports.items() i
 """What later answers rely on: it is told at once."""
 
 
-def dated(written: object, now: datetime) -> datetime:
+def dated(moment: datetime | None, now: datetime) -> datetime:
     """Return the time that the apiserver has written, if it is only a moment old, else now."""
-    moment = read_time(written)
     return moment if moment is not None and moment <= now < moment + timedelta(seconds=QUIET) else now
 
 

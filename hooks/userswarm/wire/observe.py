@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from userswarm.wire.envelope import Groups, HookRequest
-from userswarm.wire.k8s import Kind, Observed
+from userswarm.wire.k8s import Kind, Observed, read_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,14 @@ class Observation:
     def children(self, kind: Kind | None = None) -> Iterator[Observed]:
         """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
         return _objects(self._children, kind)
+
+    def changed_at(self, *kinds: Kind) -> datetime | None:
+        """Return when a child of one of these kinds, or of any kind, was changed last; None where none says so.
+
+        The API server notes it beside every object, so it is known though no answer has written it down.
+        """
+        children = [child for kind in kinds or (None,) for child in _objects(self._children, kind)]
+        return max((moment for child in children for moment in _changes(child)), default=None)
 
     def related(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the related object of that kind and name, whoever owns it, or None."""
@@ -72,6 +81,16 @@ def _is(candidate: Observed, namespace: str, name: str) -> bool:
     metadata = candidate["metadata"]
     found: bool = metadata["name"] == name and metadata.get("namespace", "") == namespace
     return found
+
+
+def _changes(child: Observed) -> Iterator[datetime]:
+    metadata = child["metadata"]
+    entries = metadata.get("managedFields")
+    written = [each.get("time") for each in (entries if isinstance(entries, list) else ()) if isinstance(each, dict)]
+    for text in (metadata.get("creationTimestamp"), *written):
+        moment = read_time(text)
+        if moment is not None:
+            yield moment
 
 
 def _objects(groups: Groups, kind: Kind | None) -> Iterator[Observed]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -160,6 +160,44 @@ def test_a_trouble_is_told_at_the_latest_fifteen_seconds_after_the_stage_began()
         scene.adopt_status(response)
         scene.now += timedelta(seconds=response["resyncAfterSeconds"])
     assert (scene.now - began).total_seconds() <= 15
+
+
+def changed(child: Json, moment: datetime) -> None:
+    """Let an object be changed, as the API server notes it beside what the manager set."""
+    child["metadata"]["managedFields"].append({"manager": "kube-controller-manager", "time": written_time(moment)})
+
+
+@pytest.mark.parametrize("kind", [CLAIM, STATEFUL_SET], ids=lambda kind: kind.kind)
+def test_a_pod_that_gets_on_is_not_looked_at_and_one_that_does_not_is(kind: Kind) -> None:
+    scene = scenes.created()
+    scene.now += timedelta(seconds=20)
+    assert looked_up(scene) == {"pods"}
+    changed(scene.child(kind), scene.now - timedelta(seconds=4))
+    assert looked_up(scene) == set()
+    scene.now += timedelta(seconds=1)
+    assert looked_up(scene) == {"pods"}
+
+
+def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_it_began() -> None:
+    scene = scenes.created()
+    claim = scene.child(CLAIM)
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    began = scene.now + timedelta(seconds=5)
+    claim["status"] = {"phase": "Bound", "capacity": {"storage": size}}
+    changed(claim, began)
+    for waited, left in ((0, 15), (3, 12), (14, 1)):
+        scene.now = began + timedelta(seconds=waited)
+        response = scene.sync()
+        assert response["status"] == scene.parent["status"], "it was worth a status"
+        assert response["resyncAfterSeconds"] == left
+
+
+@pytest.mark.parametrize("entries", [None, "x", [None, 7], [{"time": "yesterday"}], [{}]], ids=str)
+def test_a_change_without_a_time_counts_as_none(entries: Any) -> None:
+    scene = scenes.created()
+    scene.now += timedelta(seconds=20)
+    scene.child(CLAIM)["metadata"]["managedFields"] = entries
+    assert looked_up(scene) == {"pods"}
 
 
 def test_nothing_is_looked_up_while_other_children_still_come_about() -> None:

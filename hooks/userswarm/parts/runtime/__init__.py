@@ -28,7 +28,7 @@ from userswarm.parts.shape import (
 from userswarm.spec.identity import CHECKSUM_ANNOTATION, compute_checksum, template_checksum
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import POD, STATEFUL_SET, Manifest, Observed, read_time
+from userswarm.wire.k8s import CLAIM, POD, STATEFUL_SET, Manifest, Observed
 
 CONDITION = "WorkloadReady"
 
@@ -131,9 +131,10 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
         return pod if storage.is_sought(swarm, sight) else NOTHING
     if runtime.replicas == 0 or _rests(sight) or not _unfinished_rollout(stateful_set, runtime.checksum):
         return NOTHING
-    made = read_time(stateful_set["metadata"].get("creationTimestamp"))
-    age = (sight.now - made).total_seconds() if made is not None else LOOK_AFTER
-    return pod if min(age, sight.waited(CONDITION)) >= LOOK_AFTER else NOTHING
+    # A change of these is progress, and calls come for it: only where there is none something may be in the way.
+    changed = sight.observation.changed_at(STATEFUL_SET, CLAIM)
+    quiet = (sight.now - changed).total_seconds() if changed is not None else LOOK_AFTER
+    return pod if min(quiet, sight.waited(CONDITION)) >= LOOK_AFTER else NOTHING
 
 
 def report(runtime: Runtime, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
