@@ -6,7 +6,7 @@ there: the same bytes, but for the request's id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import orjson
@@ -36,7 +36,10 @@ class Refused(UserSwarmError):  # noqa: N818 - it is an answer more than an erro
 
 @dataclass(slots=True)
 class Case:
-    """One request, and what has been found out about it so far; all that audit will know."""
+    """One request, and what has been found out about it so far; all that audit will know.
+
+    `end_is_told` is false where the proxy does not tell when a request ends: then it cannot be counted as open.
+    """
 
     request_id: str
     method: str
@@ -48,7 +51,8 @@ class Case:
     workspace: str = ""
     user: str = ""
     uid: str = ""
-    held: float | None = field(default=None)
+    held: float | None = None
+    end_is_told: bool = True
 
     @property
     def action(self) -> str:

@@ -29,6 +29,7 @@ from userswarm.gate.answers import (
 )
 from userswarm.gate.audit import Audit
 from userswarm.gate.decide import Admitted, Gate
+from userswarm.gate.metrics import Metrics
 from userswarm.web.logs import RequestIds
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 class Checks:
     """The WSGI application for both kinds of check; everything else goes to Flask."""
 
-    def __init__(self, flask: WSGIApplication, gate: Gate, audit: Audit) -> None:
+    def __init__(self, flask: WSGIApplication, gate: Gate, audit: Audit, metrics: Metrics) -> None:
         self._flask = flask
         self._gate = gate
         self._audit = audit
+        self._metrics = metrics
         self._ids = RequestIds()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -58,11 +60,17 @@ class Checks:
             return self._check(environ, start_response, environ["REQUEST_METHOD"], target.removeprefix(CHECK))
         if target == AUTH:
             method, uri = environ.get("HTTP_X_ORIGINAL_METHOD", ""), environ.get("HTTP_X_ORIGINAL_URI", "")
-            return self._check(environ, _for_nginx(start_response), method, uri)
+            return self._check(environ, _for_nginx(start_response), method, uri, end_is_told=False)
         return self._flask(environ, start_response)
 
     def _check(
-        self, environ: WSGIEnvironment, start_response: StartResponse, method: str, target: str
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        method: str,
+        target: str,
+        *,
+        end_is_told: bool = True,
     ) -> Iterable[bytes]:
         began = perf_counter()
         case = Case(
@@ -73,6 +81,7 @@ class Checks:
             authorization=environ.get("HTTP_AUTHORIZATION", ""),
             origin=environ.get("HTTP_ORIGIN", ""),
             upgrade=environ.get("HTTP_UPGRADE", ""),
+            end_is_told=end_is_told,
         )
         body = b""
         try:
@@ -84,12 +93,14 @@ class Checks:
             logger.exception("a decision failed; the request is not let through")
             code, reason, headers = 500, "bug", []
             body = error_body("internal error", case.request_id)
+        seconds = perf_counter() - began
         try:
-            self._audit.write(case, now=datetime.now(UTC), code=code, reason=reason, seconds=perf_counter() - began)
+            self._audit.write(case, now=datetime.now(UTC), code=code, reason=reason, seconds=seconds)
         except OSError:
             logger.exception("a decision cannot be told to audit; the request is not let through")
-            code, headers = 503, []
+            code, reason, headers = 503, "no-audit", []
             body = error_body("the request cannot be recorded now", case.request_id)
+        self._metrics.decided(code, reason, seconds, case.held)
         own = [(REQUEST_ID_HEADER, case.request_id), ("Content-Length", str(len(body)))]
         if body:
             own += [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
@@ -97,10 +108,10 @@ class Checks:
         return [body]
 
 
-def create_app(gate: Gate, audit: Audit, is_ready: Callable[[], bool]) -> Flask:
+def create_app(gate: Gate, audit: Audit, metrics: Metrics, is_ready: Callable[[], bool]) -> Flask:
     """Return the application; `is_ready` tells whether it can let anybody in."""
     app = Flask("userswarm.gate", static_folder=None)
-    app.wsgi_app = Checks(app.wsgi_app, gate, audit)  # type: ignore[method-assign]
+    app.wsgi_app = Checks(app.wsgi_app, gate, audit, metrics)  # type: ignore[method-assign]
 
     @app.get("/healthz")
     def healthz() -> Response:

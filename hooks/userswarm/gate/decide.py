@@ -6,13 +6,16 @@ long, an address that cannot be found. What is in memory and fresh goes on, whoe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from userswarm.backend import BackendError, InvalidWorkspaceError, NotFound, OwnershipError, Swarm, UserSwarmClient
 from userswarm.gate.address import find_workspace
 from userswarm.gate.answers import Case, Refused, missing
+from userswarm.gate.counting import OpenRequests
 from userswarm.gate.holding import Holding
+from userswarm.gate.limits import Group, Rates
 from userswarm.gate.settings import GateSettings
 from userswarm.gate.upstream import Upstreams
 
@@ -50,13 +53,20 @@ class Gate:
         who: Who,
         upstreams: Upstreams,
         uses: Uses,
+        *,
+        rates: Rates | None = None,
+        opened: OpenRequests | None = None,
+        woken: Callable[[], object] = lambda: None,
     ) -> None:
+        """`rates` and `opened` where there are limits; `woken` is told of each wake."""
         self._settings = settings
         self._client = client
         self._who = who
         self._upstreams = upstreams
         self._uses = uses
-        self._holding = Holding(client, self.find, settings.hold, woken=lambda: None)
+        self._rates = rates
+        self._opened = opened
+        self._holding = Holding(client, self.find, settings.hold, most=settings.max_waiting // 4, woken=woken)
 
     def decide(self, case: Case) -> Admitted:
         """Return where a request goes, and write into the case what was found out; raises Refused."""
@@ -65,11 +75,15 @@ class Gate:
         case.workspace = workspace or ""
         case.user = self._who.user_of(case.authorization)
         self._check_origin(case)
+        self._count("user", case.user)
         if workspace is None:
             raise missing()
         swarm = self.find(case)
+        self._count("workspace", workspace)
         swarm = self._holding.until_verified(case, swarm)
         upstream = self._upstreams.address_of(swarm)
+        if self._opened is not None and case.end_is_told:
+            self._opened.opened(case.request_id, case.user, workspace)
         self._uses.note(case.workspace, case.user, busy=False)
         return Admitted(upstream)
 
@@ -85,6 +99,10 @@ class Gate:
             raise Refused(503, "unavailable", "the workspace cannot be looked up now", retry_after=5) from error
         case.uid = swarm.uid
         return swarm
+
+    def _count(self, group: Group, name: str) -> None:
+        if self._rates is not None:
+            self._rates.count(group, name)
 
     def _check_origin(self, case: Case) -> None:
         """Refuse browsers that were sent here by a page of somebody else (403)."""

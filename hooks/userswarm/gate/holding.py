@@ -7,6 +7,7 @@ again, which costs no request, until the runtime is verified or the request's ow
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from userswarm.backend import BackendError, Swarm, UserSwarmClient
@@ -44,23 +45,29 @@ class Holding:
         find: Callable[[Case], Swarm],
         seconds: float,
         *,
+        most: int,
         woken: Callable[[], object],
         sleep: Callable[[float], object] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`find` looks into memory for a case's swarm; `woken` is told of each wake."""
+        """`find` looks into memory for a case's swarm; of one user `most` may wait; `woken` is told of each wake."""
         self._client = client
         self._find = find
         self._seconds = seconds
+        self._most = most
         self._woken = woken
         self._sleep = sleep
         self._monotonic = monotonic
         self._waking = RecentlyTouched()
+        self._waiting: Counter[str] = Counter()
 
     def until_verified(self, case: Case, swarm: Swarm) -> Swarm:
         """Return the swarm once traffic may go there; raises Refused (404, 409, 503)."""
         if judge(swarm):
             return swarm
+        if self._waiting[case.user] >= self._most:
+            raise Refused(503, "crowded", "too many requests wait already", retry_after=5)
+        self._waiting[case.user] += 1
         began = self._monotonic()
         try:
             while not judge(swarm):
@@ -72,6 +79,9 @@ class Holding:
                 swarm = self._find(case)
         finally:
             case.held = self._monotonic() - began
+            self._waiting[case.user] -= 1
+            if not self._waiting[case.user]:
+                del self._waiting[case.user]
         return swarm
 
     def _wake(self, case: Case) -> None:

@@ -5,9 +5,11 @@ Each worker makes its own client, keys and memory, after gevent has patched it: 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from userswarm.gate.settings import PREFIX, GateSettings
+from userswarm.gate.streams import make_pipe
 from userswarm.gate.tokens.who import Tokens
 from userswarm.web.gunicorn import MetricsEndpoint, Server, common_options, metrics_endpoint
 from userswarm.web.logs import configure_logging
@@ -23,6 +25,8 @@ def serve(settings: GateSettings) -> None:
     """
     configure_logging(settings)
     Tokens(settings)  # so that what cannot be used stops the start
+    if settings.access_log:
+        make_pipe(Path(settings.access_log))
     with metrics_endpoint(settings.metrics_bind, f"{PREFIX}METRICS_BIND") as metrics:
         _Gate(settings, metrics).run()
 

@@ -48,7 +48,7 @@ class GateSettings:
     How much (empty and 0 for no limit):
         user_rate, workspace_rate: requests, such as 20/second or 600/minute.
         user_open, workspace_open: requests that are open at once; needs access_log.
-        limits: exceptions, of LIMITS_FILE (TOML; `limits` says what it holds).
+        limits: exceptions, of LIMITS_FILE: TOML tables [user."id"] and [workspace."id"] with `rate` and `open`.
         limits_storage: redis://…, where several processes count together; empty for memory, and one worker.
     Told:
         audit: where a line for each decision goes: stdout, a file's path, or none where it is empty.
