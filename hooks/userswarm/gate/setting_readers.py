@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from userswarm.gate.tokens.issuers import Issuer, read_issuers
 from userswarm.spec.setting_readers import DNS_LABEL, words
+from userswarm.web.addresses import split_bind
 
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(?:second|minute|hour|day)")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?")
@@ -42,6 +44,24 @@ def domain(text: str) -> str:
     if name and not all(DNS_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError("must be a domain such as agents.example.com")
     return name
+
+
+def hosts(text: str) -> Mapping[str, str] | None:
+    """Read the path of a file of ``IP:PORT SERVICE.NAMESPACE.svc:PORT``, as /etc/hosts, but with ports; or nothing."""
+    if not text:
+        return None
+    found: dict[str, str] = {}
+    for number, line in enumerate(Path(text).read_text(encoding="utf-8").splitlines(), start=1):
+        named = line.partition("#")[0].split()
+        if not named:
+            continue
+        try:
+            address, name = named
+            ipaddress.ip_address(split_bind(address)[0])
+        except ValueError:
+            raise ValueError(f"line {number} is not IP:PORT SERVICE.NAMESPACE.svc:PORT") from None
+        found[name] = address
+    return found
 
 
 def rate(text: str) -> str:

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import SettingsError
-from userswarm.gate.setting_readers import audit_place, domain, exceptions, issuers, origins, path_prefix, rate, storage
+from userswarm.gate.setting_readers import (
+    audit_place,
+    domain,
+    exceptions,
+    hosts,
+    issuers,
+    origins,
+    path_prefix,
+    rate,
+    storage,
+)
 from userswarm.gate.tokens.issuers import Issuer
 from userswarm.spec.setting_readers import (
     Readers,
@@ -41,7 +51,7 @@ class GateSettings:
     Where:
         path_prefix: before the workspace's id in a path; empty for none.
         domain: <id>.DOMAIN is a workspace's host; empty for none.
-        hosts_file: where Services are that DNS does not know, for a machine outside of the cluster only.
+        hosts: of HOSTS_FILE, where Services are that no DNS knows; for a machine outside of the cluster only.
     Whether:
         max_staleness: memory that nothing has proved for so long is not believed; nobody gets in then.
         hold: for so long a request waits for a runtime that is asleep, or not verified yet.
@@ -69,7 +79,7 @@ class GateSettings:
 
     path_prefix: str = "/v1/workspaces/"
     domain: str = ""
-    hosts_file: str = ""
+    hosts: Mapping[str, str] | None = None
 
     max_staleness: int = 30
     hold: int = 60
@@ -115,7 +125,7 @@ class GateSettings:
     def counts_open(self) -> bool:
         """Whether there is a limit of open requests."""
         exceptions = [each for group in self.limits.values() for each in group.values()]
-        return bool(self.user_open or self.workspace_open or any("open" in each for each in exceptions))
+        return bool(self.user_open or self.workspace_open or any(each.get("open") for each in exceptions))
 
 
 def _conflicts(values: Mapping[str, Any]) -> list[str]:
@@ -147,7 +157,7 @@ _READERS: Readers = {
         ("ALLOWED_ORIGINS", "allowed_origins", origins),
         ("PATH_PREFIX", "path_prefix", path_prefix),
         ("DOMAIN", "domain", domain),
-        ("HOSTS_FILE", "hosts_file", readable_file),
+        ("HOSTS_FILE", "hosts", hosts),
         ("MAX_STALENESS", "max_staleness", whole(2, 3600)),
         ("HOLD", "hold", whole(0, 600)),
         ("USER_RATE", "user_rate", rate),

@@ -6,18 +6,16 @@ address is looked up for this very object, and kept for some seconds only: an ad
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 import socket
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from userswarm.backend import Swarm
 from userswarm.gate.answers import Refused
 from userswarm.spec.slugs import swarm_name
-from userswarm.web.addresses import can_be_service, split_bind
+from userswarm.web.addresses import can_be_service
 
 logger = logging.getLogger("userswarm.gate")
 
@@ -43,7 +41,7 @@ class Upstreams:
 
     def __init__(
         self,
-        hosts: dict[str, str] | None = None,
+        hosts: Mapping[str, str] | None = None,
         *,
         lookup: Lookup = look_up,
         monotonic: Callable[[], float] = time.monotonic,
@@ -83,23 +81,6 @@ class Upstreams:
             logger.warning("%s cannot be resolved: %s", host, error)
             raise _nowhere() from error
         return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-
-
-def read_hosts(path: Path) -> dict[str, str]:
-    """Read lines ``IP:PORT SERVICE.NAMESPACE.svc:PORT``, as /etc/hosts has them, but with ports; raises ValueError."""
-    hosts: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        try:
-            address, name = words
-            ip, port = split_bind(address)
-            ipaddress.ip_address(ip)
-        except ValueError:
-            raise ValueError(f"line {number} is not IP:PORT SERVICE.NAMESPACE.svc:PORT") from None
-        hosts[name] = f"{address.rpartition(':')[0]}:{port}"
-    return hosts
 
 
 def _nowhere() -> Refused:

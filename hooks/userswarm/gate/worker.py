@@ -18,7 +18,7 @@ from userswarm.gate.metrics import Metrics, keep_looking
 from userswarm.gate.settings import GateSettings
 from userswarm.gate.streams import Lines, Reader
 from userswarm.gate.tokens.who import Tokens
-from userswarm.gate.upstream import Upstreams, read_hosts
+from userswarm.gate.upstream import Upstreams
 from userswarm.gate.uses import Uses
 
 FIELD_MANAGER = "userswarm-gate"
@@ -40,7 +40,7 @@ def make_app(settings: GateSettings, *, is_stopping: Callable[[], bool]) -> Flas
         settings,
         client,
         Tokens(settings, metrics.keys_read),
-        Upstreams(read_hosts(Path(settings.hosts_file)) if settings.hosts_file else None),
+        Upstreams(settings.hosts),
         uses,
         rates=Rates(settings) if settings.counts else None,
         opened=opened,

@@ -156,6 +156,7 @@ class Gates:
     """A gate that is asked as a WSGI application."""
 
     def __init__(self, client: UserSwarmClient, settings: GateSettings, audit: Audit | None = None) -> None:
+        self.client = client
         self.uses = Noted()
         self.metrics = Metrics()
         self.opened = OpenRequests(settings) if settings.counts_open else None
