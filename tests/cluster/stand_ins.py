@@ -40,8 +40,14 @@ def _metacontrollers() -> str:
 
 
 def neighbours() -> list[dict[str, Any]]:
-    """Return the CRDs that components of ours need: cert-manager's and the Prometheus Operator's."""
+    """Return the CRDs that components of ours need, and the namespace of Envoy Gateway."""
     return [
+        *(
+            _crd("gateway.envoyproxy.io", "v1alpha1", kind)
+            for kind in ("Backend", "ClientTrafficPolicy", "HTTPRouteFilter", "SecurityPolicy")
+        ),
+        _crd("gateway.networking.k8s.io", "v1", "HTTPRoute"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "envoy-gateway-system"}},
         _crd("cert-manager.io", "v1", "Certificate"),
         _crd("cert-manager.io", "v1", "Issuer"),
         _crd("monitoring.coreos.com", "v1", "PrometheusRule"),
@@ -50,7 +56,7 @@ def neighbours() -> list[dict[str, Any]]:
 
 
 def _crd(group: str, version: str, kind: str, scope: str = "Namespaced") -> dict[str, Any]:
-    plural = f"{kind.lower()}s"
+    plural = f"{kind.lower()}s".replace("ys", "ies")
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

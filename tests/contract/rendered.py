@@ -147,7 +147,13 @@ def offered_components() -> list[str]:
 # One of the two reapers excludes the other: both bring the same CronJob.
 ALL_AT_ONCE = [name for name in offered_components() if name != "reaper-postgres"]
 # What a component says it needs, at the top of its file.
-NEEDED = {"cert-manager": ["tls"], "mtls": ["tls"], "reaper-claims": ["reaper-url"]}
+NEEDED = {
+    "cert-manager": ["tls"],
+    "mtls": ["tls"],
+    "reaper-claims": ["reaper-url"],
+    "gate-hpa": ["gate"],
+    "gate-envoy-gateway": ["gate"],
+}
 ALONE = [(name, [*NEEDED.get(name, []), name]) for name in offered_components()]
 
 

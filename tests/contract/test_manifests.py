@@ -59,6 +59,11 @@ FOREIGN = {
     "PrometheusRule": {"spec"},
     "Certificate": {"spec"},
     "Issuer": {"spec"},
+    "SecurityPolicy": {"spec"},
+    "HTTPRoute": {"spec"},
+    "HTTPRouteFilter": {"spec"},
+    "Backend": {"spec"},
+    "ClientTrafficPolicy": {"spec"},
 }
 
 
@@ -140,7 +145,10 @@ def test_names_labels_and_annotations_are_what_the_api_server_accepts(everything
 
 
 def test_every_namespaced_object_names_a_namespace_that_exists(everything: list[Object]) -> None:
-    there = {item["metadata"]["name"] for item in of_kind(everything, "Namespace")} | {"default"}
+    there = {item["metadata"]["name"] for item in of_kind(everything, "Namespace")} | {
+        "default",
+        "envoy-gateway-system",
+    }
     cluster_scoped = {
         "ClusterRole",
         "ClusterRoleBinding",
