@@ -102,7 +102,6 @@ def scene(directory: Path, **settings: Any) -> Iterator[Scene]:
                     writer,
                     "200 OK",
                     x_userswarm_upstream=runtimes[user].address,
-                    x_userswarm_authority=f"swarm-{user}.userswarms.svc:42617",
                     x_userswarm_user=f"user-{user}",
                     x_userswarm_workspace=workspace,
                 )

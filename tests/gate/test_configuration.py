@@ -16,10 +16,12 @@ from unit.server.certificates import Authority
 from userswarm.errors import SettingsError
 from userswarm.gate.envoy.running import command, write_files
 from userswarm.gate.envoy.settings import EnvoySettings
+from userswarm.gate.settings import GateSettings
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "by host": {"host": "swarms.example"},
+    "by host": {"domain": "swarms.example"},
+    "by host alone": {"domain": "swarms.example", "path_prefix": ""},
     "a gate behind a socket": {"gate": "unix:/run/gate.sock"},
     "everything bounded": {"max_body_bytes": 1 << 30, "total_timeout": 60, "trusted_hops": 2},
     "nothing bounded": {"max_body_bytes": 0, "total_timeout": 0, "access_log": ""},
@@ -63,8 +65,10 @@ def test_tls_is_what_clients_speak(tmp_path: Path) -> None:
 
 
 def test_settings_are_read_from_the_environment_and_every_bad_one_is_named() -> None:
-    read = EnvoySettings.from_environment({"USERSWARM_ENVOY_LISTEN": "0.0.0.0:443", "PATH": "/bin"}, hold=5)
+    gate = GateSettings(hold=5, bind="0.0.0.0:8090", domain="swarms.example")
+    read = EnvoySettings.from_environment({"USERSWARM_ENVOY_LISTEN": "0.0.0.0:443", "PATH": "/bin"}, gate)
     assert (read.listen, read.hold, read.idle_timeout) == ("0.0.0.0:443", 5, EnvoySettings().idle_timeout)
+    assert (read.gate, read.domain) == ("127.0.0.1:8090", "swarms.example")
     bad = {
         "USERSWARM_ENVOY_LISTEN": "everywhere",
         "USERSWARM_ENVOY_MAX_HEADERS": "-1",
@@ -72,6 +76,6 @@ def test_settings_are_read_from_the_environment_and_every_bad_one_is_named() -> 
         "USERSWARM_ENVOY_TLS_CERT_FILE": __file__,
     }
     with pytest.raises(SettingsError) as refused:
-        EnvoySettings.from_environment(bad)
+        EnvoySettings.from_environment(bad, gate)
     for variable in bad:
         assert variable in str(refused.value)

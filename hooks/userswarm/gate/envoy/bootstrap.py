@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from userswarm.gate.answers import UPSTREAM_HEADER
 from userswarm.gate.envoy.http import GATE, SWARM, connection_manager
-from userswarm.gate.envoy.logs import AUTHORITY, METADATA, UPSTREAM
+from userswarm.gate.envoy.logs import METADATA
 from userswarm.gate.envoy.settings import EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, seconds, socket_address, typed
 
@@ -132,7 +133,7 @@ def _swarm(settings: EnvoySettings) -> Config:
         "lb_policy": "CLUSTER_PROVIDED",
         **_bounds(settings),
         "per_connection_buffer_limit_bytes": _BUFFER,
-        "original_dst_lb_config": {"metadata_key": {"key": METADATA, "path": [{"key": UPSTREAM}]}},
+        "original_dst_lb_config": {"metadata_key": {"key": METADATA, "path": [{"key": UPSTREAM_HEADER}]}},
         "typed_extension_protocol_options": _upstream_options(
             # A connection is one request's. An address may be another swarm's by the time it is used again, and a
             # runtime closes idle connections when it likes.
@@ -141,12 +142,7 @@ def _swarm(settings: EnvoySettings) -> Config:
                 extension(
                     "envoy.filters.http.header_mutation",
                     "extensions.filters.http.header_mutation.v3.HeaderMutation",
-                    mutations={
-                        "request_mutations": [
-                            {"remove": AUTHORITY},
-                            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-                        ]
-                    },
+                    mutations={"request_mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}]},
                 ),
                 extension(
                     "envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from userswarm.gate.envoy.logs import AUTHORITY, UPSTREAM, USER, WORKSPACE, access_logs, local_replies
+from userswarm.gate.answers import UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER
+from userswarm.gate.envoy.logs import access_logs, local_replies
 from userswarm.gate.envoy.settings import EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, seconds
 
@@ -115,9 +116,9 @@ def _ask_the_gate(settings: EnvoySettings) -> Config:
             "server_uri": {"uri": "http://gate", "cluster": GATE, "timeout": seconds(settings.hold + _MARGIN)},
             "path_prefix": "/check",
             "authorization_response": {
-                "allowed_upstream_headers": exactly(USER, WORKSPACE, AUTHORITY),
+                "allowed_upstream_headers": exactly(USER_HEADER, WORKSPACE_HEADER),
                 "allowed_client_headers": exactly("content-type", "www-authenticate", "retry-after", "cache-control"),
-                "dynamic_metadata_from_headers": exactly(UPSTREAM, USER, WORKSPACE),
+                "dynamic_metadata_from_headers": exactly(UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER),
             },
         },
     )
@@ -130,14 +131,16 @@ def _router() -> Config:
 
 
 def _routes(settings: EnvoySettings) -> Config:
-    prefix = settings.path_prefix.rstrip("/") + "/"
+    prefix = settings.path_prefix
     rewrite = {
         # One segment names the workspace; what follows is the runtime's.
         "regex_rewrite": {"pattern": {"regex": f"^{re.escape(prefix)}[^/]+/?(.*)$"}, "substitution": r"/\1"}
     }
-    hosts = [{"name": "by-path", "domains": ["*"], "routes": _routes_below(settings, prefix, rewrite)}]
-    if settings.host:
-        domains = [f"*.{settings.host}"]
+    hosts = []
+    if settings.path_prefix:
+        hosts.append({"name": "by-path", "domains": ["*"], "routes": _routes_below(settings, prefix, rewrite)})
+    if settings.domain:
+        domains = [f"*.{settings.domain}"]
         hosts.append({"name": "by-host", "domains": domains, "routes": _routes_below(settings, "/", {})})
     return {"name": "users", "virtual_hosts": hosts, "ignore_port_in_host_matching": True}
 
@@ -147,8 +150,6 @@ def _routes_below(settings: EnvoySettings, prefix: str, rewrite: Config) -> list
     action: dict[str, Any] = {
         "cluster": SWARM,
         "idle_timeout": seconds(settings.idle_timeout),
-        "host_rewrite_header": AUTHORITY,
-        "append_x_forwarded_host": True,
         # Where no connection came about nothing was sent: the only failure that is tried again.
         "retry_policy": {
             "retry_on": "connect-failure",
@@ -166,7 +167,7 @@ def _routes_below(settings: EnvoySettings, prefix: str, rewrite: Config) -> list
                 "direct_response": {"status": 413},
             }
         )
-    stripped = [] if settings.keep_authorization else ["authorization"]
+    stripped = [] if settings.pass_authorization else ["authorization"]
     matches = [({"prefix": prefix, "headers": [header]}, 0) for header in _STREAMS]
     for match, timeout in [*matches, ({"prefix": prefix}, settings.total_timeout)]:
         route = {**action, "timeout": seconds(timeout)}

@@ -5,19 +5,18 @@ Who it was comes out of the gate's answer, never out of a header: nothing that a
 
 from __future__ import annotations
 
+from userswarm.gate.answers import USER_HEADER, WORKSPACE_HEADER
 from userswarm.gate.envoy.settings import EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, typed
 
-USER, WORKSPACE, UPSTREAM = "x-userswarm-user", "x-userswarm-workspace", "x-userswarm-upstream"
-AUTHORITY = "x-userswarm-authority"
 METADATA = "envoy.filters.http.ext_authz"
 """The namespace in which the filter keeps what of the gate's answer is for Envoy alone."""
 
 _WHO = {
     "type": "%ACCESS_LOG_TYPE%",
     "requestId": "%REQ(X-REQUEST-ID)%",
-    "user": f"%DYNAMIC_METADATA({METADATA}:{USER})%",
-    "workspace": f"%DYNAMIC_METADATA({METADATA}:{WORKSPACE})%",
+    "user": f"%DYNAMIC_METADATA({METADATA}:{USER_HEADER})%",
+    "workspace": f"%DYNAMIC_METADATA({METADATA}:{WORKSPACE_HEADER})%",
     "code": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
     "bytesIn": "%BYTES_RECEIVED%",

