@@ -42,13 +42,14 @@ class Door:
             listen=f"127.0.0.1:{self.port}",
             status=f"127.0.0.1:{self.status}",
             run_dir=str(directory / "run"),
+            stream_log=str(directory / "streams"),
             **{"access_log": str(self.log), "stream_log_interval": 1, **settings},
         )
         self.told: list[dict[str, Any]] = []
         self._stderr = directory / "envoy.log"
         configuration = write_files(self.settings)
         # Both ends at once: opening blocks nobody, and Envoy's leaving is no end of file.
-        self._pipe = os.open(directory / "run" / "streams", os.O_RDWR)
+        self._pipe = os.open(directory / "streams", os.O_RDWR)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         with self._stderr.open("wb") as stderr:

@@ -32,9 +32,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_envoy_takes_it_without_a_warning(name: str, tmp_path: Path) -> None:
     require_envoy()
-    configuration = write_files(EnvoySettings(run_dir=str(tmp_path / "run"), **SETTINGS[name]))
+    configuration = write_files(
+        EnvoySettings(run_dir=str(tmp_path / "run"), stream_log=str(tmp_path / "pipe"), **SETTINGS[name])
+    )
     # Envoy opens the pipe, and waits for who reads it.
-    pipe = os.open(tmp_path / "run" / "streams", os.O_RDWR)
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)
     validate = [*command(configuration, workers=1), "--mode", "validate"]
     done = subprocess.run(validate, capture_output=True, text=True, check=False, timeout=120)
     os.close(pipe)
@@ -45,11 +47,11 @@ def test_envoy_takes_it_without_a_warning(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_for_one_account_only_and_is_written_again(tmp_path: Path) -> None:
-    settings = EnvoySettings(run_dir=str(tmp_path / "run"))
+    settings = EnvoySettings(run_dir=str(tmp_path / "run"), stream_log=str(tmp_path / "pipe"))
     first = write_files(settings).read_text(encoding="utf-8")
     assert write_files(settings).read_text(encoding="utf-8") == first
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
-    assert stat.S_ISFIFO((tmp_path / "run" / "streams").stat().st_mode)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert yaml.safe_load(first)["static_resources"]["listeners"][0]["name"] == "users"
 
 

@@ -37,8 +37,10 @@ _WHAT = {
 
 
 def access_logs(settings: EnvoySettings) -> list[Config]:
-    """Return the two logs; the stream log also tells of what is still open, every `stream_log_interval`."""
-    logs = [_log(f"{settings.run_dir}/streams", ["DownstreamPeriodic", "DownstreamEnd"], _WHO)]
+    """Return both logs; the stream log also tells of what is still open, every `stream_log_interval`."""
+    logs = []
+    if settings.stream_log:
+        logs.append(_log(settings.stream_log, ["DownstreamPeriodic", "DownstreamEnd"], _WHO))
     if settings.access_log:
         logs.append(_log(settings.access_log, ["DownstreamEnd"], {**_WHAT, **_WHO}))
     return logs

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +27,7 @@ from userswarm.gate.envoy.settings import PREFIX, EnvoySettings
 from userswarm.gate.envoy.words import Config
 from userswarm.gate.settings import PREFIX as GATE_PREFIX
 from userswarm.gate.settings import GateSettings
+from userswarm.gate.streams import make_pipe
 
 _FLUSH_MS = 200
 """How late the gate may learn that a request has ended; Envoy's own default is 10 s."""
@@ -36,16 +36,17 @@ _PATIENCE = 10.0
 
 
 def write_files(settings: EnvoySettings) -> Path:
-    """Write Envoy's configuration into the run directory, make the pipe, and return where the configuration is."""
+    """Write Envoy's configuration into the run directory, make the pipe, and return where the configuration is.
+
+    Envoy opens the pipe as it starts, and waits there for the gate.
+    """
     directory = Path(settings.run_dir)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     bootstrap = _write(directory / "envoy.yaml", build_bootstrap(settings))
     if settings.tls_cert_file:
         _write(directory / "tls.yaml", build_tls(settings))
-    pipe = directory / "streams"
-    if not (pipe.exists() and stat.S_ISFIFO(pipe.stat().st_mode)):
-        pipe.unlink(missing_ok=True)
-        os.mkfifo(pipe, 0o600)
+    if settings.stream_log:
+        make_pipe(Path(settings.stream_log))
     return bootstrap
 
 
@@ -68,12 +69,10 @@ def serve_with_envoy(environ: Mapping[str, str]) -> int:
 
     Raises SettingsError where the settings cannot be used, or there is no Envoy.
     """
-    gate = GateSettings.from_environment(environ)
     with tempfile.TemporaryDirectory(prefix="userswarm-gate-") as scratch:
-        own = {f"{PREFIX}RUN_DIR": scratch} | dict(environ)
-        settings = EnvoySettings.from_environment(own, gate)
+        own = {f"{PREFIX}RUN_DIR": scratch, f"{GATE_PREFIX}ACCESS_LOG": f"{scratch}/streams"} | dict(environ)
+        settings = EnvoySettings.from_environment(own, GateSettings.from_environment(own))
         envoy = command(write_files(settings), workers=min(4, os.cpu_count() or 1))
-        own.setdefault(f"{GATE_PREFIX}ACCESS_LOG", f"{settings.run_dir}/streams")
         return run_together([[sys.executable, "-m", "userswarm.cli", "gate", "--no-envoy"], envoy], own)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from userswarm.errors import SettingsError
 from userswarm.gate.settings import GateSettings
+from userswarm.gate.streams import PERIOD
 from userswarm.spec.setting_readers import Readers, bind, read_environment, readable_file, whole
 from userswarm.web.addresses import split_bind
 
@@ -26,11 +27,13 @@ class EnvoySettings:
         path_prefix: what comes before a workspace's id in the path, with slashes at both ends; "" for none.
         domain: requests to ``<workspace>.domain`` are a workspace's too, with the path as it is; "" for none.
         hold: how long it may hold a request until its runtime is awake.
+        stream_log: the pipe in which Envoy tells the gate what is open; "" for none.
+        stream_log_interval: how often it tells of each.
         pass_authorization: let the runtime see the client's Authorization header.
     Envoy's own:
         listen: where users' requests come in.
         status: where probes ask /ready and Prometheus reads /metrics.
-        run_dir: what only Envoy and the gate share: the configuration, the admin socket, and `streams`, a pipe.
+        run_dir: what only Envoy reads, its configuration, and what only it answers, the admin socket.
         trusted_hops: how many proxies before Envoy may say where a request comes from (X-Forwarded-For).
         tls_cert_file, tls_key_file: PEM, read again when they change; none: clear text.
         header_timeout: how long the head of a request may take to arrive.
@@ -40,7 +43,6 @@ class EnvoySettings:
         max_header_kib, max_headers: larger heads are refused.
         max_body_bytes: larger bodies are refused where their length is declared, which a stream's is not; 0: none are.
         max_connections: more at once are refused.
-        stream_log_interval: how often an open stream is reported to the gate.
         access_log: a file, or "" for none.
     """
 
@@ -48,6 +50,8 @@ class EnvoySettings:
     path_prefix: str = "/v1/workspaces/"
     domain: str = ""
     hold: float = 60
+    stream_log: str = ""
+    stream_log_interval: int = PERIOD
     pass_authorization: bool = False
 
     listen: str = "127.0.0.1:8080"
@@ -63,7 +67,6 @@ class EnvoySettings:
     max_headers: int = 100
     max_body_bytes: int = 0
     max_connections: int = 10_000
-    stream_log_interval: int = 30
     access_log: str = "/dev/stdout"
 
     @classmethod
@@ -83,6 +86,7 @@ class EnvoySettings:
             "path_prefix": gate.path_prefix,
             "domain": gate.domain,
             "hold": gate.hold,
+            "stream_log": gate.access_log,
             "pass_authorization": gate.pass_authorization,
         }
         return cls(**values, **own)
@@ -115,7 +119,6 @@ _READERS: Readers = {
         ("MAX_HEADERS", whole(10, 1000)),
         ("MAX_BODY_BYTES", whole(0, 1 << 39)),
         ("MAX_CONNECTIONS", whole(1, 1_000_000)),
-        ("STREAM_LOG_INTERVAL", whole(1, 600)),
         ("ACCESS_LOG", lambda text: text and _path(text)),
     )
 }
