@@ -715,6 +715,43 @@ def exported() -> dict[str, set[str]]:
     return names
 
 
+def state_metrics(objects: list[Object]) -> Object:
+    """Return what kube-state-metrics is told to tell of UserSwarms."""
+    config = yaml.safe_load(named(objects, "ConfigMap", "userswarm-kube-state-metrics")["data"]["config.yaml"])
+    assert config["kind"] == "CustomResourceStateMetrics"
+    (told,) = config["spec"]["resources"]
+    return dict(told)
+
+
+def of_state_metrics(objects: list[Object]) -> dict[str, set[str]]:
+    told = state_metrics(objects)
+    return {
+        f"{told['metricNamePrefix']}_{metric['name']}": set(metric["each"]["info"]["labelsFromPath"])
+        for metric in told["metrics"]
+    }
+
+
+def test_kube_state_metrics_is_told_of_fields_that_a_user_swarm_has(monitoring: list[Object]) -> None:
+    told, crd = state_metrics(monitoring), load_crd()
+    (version,) = crd["spec"]["versions"]
+    kind = {"group": crd["spec"]["group"], "version": version["name"], "kind": crd["spec"]["names"]["kind"]}
+    assert told["groupVersionKind"] == kind
+    schema = version["schema"]["openAPIV3Schema"]
+    for metric in told["metrics"]:
+        for path in metric["each"]["info"]["labelsFromPath"].values():
+            if path != ["metadata", "name"]:
+                found = functools.reduce(lambda schema, field: schema["properties"][field], path, schema)
+                assert found["type"] == "string", path
+    phases = set(re.findall(r'phase[=!]~?"([^"]*)"', " ".join(expressions(monitoring))))
+    known = schema["properties"]["status"]["properties"]["phase"]["enum"]
+    assert {phase for each in phases for phase in each.split("|")} <= set(known)
+    role = named(monitoring, "ClusterRole", "userswarm-kube-state-metrics")
+    assert {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]} == {
+        crd["spec"]["names"]["plural"]: ["list", "watch"],
+        "customresourcedefinitions": ["list", "watch"],
+    }
+
+
 def expressions(objects: list[Object]) -> list[str]:
     rules = named(objects, "PrometheusRule", "userswarm")["spec"]["groups"]
     dashboard = json.loads(named(objects, "ConfigMap", "userswarm-dashboard")["data"]["userswarm.json"])
@@ -722,8 +759,8 @@ def expressions(objects: list[Object]) -> list[str]:
     return [rule["expr"] for group in rules for rule in group["rules"]] + [target["expr"] for target in targets]
 
 
-def test_alerts_and_dashboard_ask_for_metrics_that_the_webhook_exports(monitoring: list[Object]) -> None:
-    names = exported()
+def test_alerts_and_dashboard_ask_for_metrics_that_are_exported(monitoring: list[Object]) -> None:
+    names = exported() | of_state_metrics(monitoring)
     asked = set()
     for expression in expressions(monitoring):
         for name, matchers in re.findall(r"\b(up|userswarm_\w+)(?:\{([^}]*)\})?", expression):
