@@ -96,15 +96,25 @@ def resolve(report: Report, seconds: float, users: int, changes: int) -> None:
     _run_resolve(report, users, seconds, changes)
 
 
+_LAB = (
+    click.option("--pids", required=True, type=_FOLDER, help="A folder: a file for each process, its name and pid."),
+    click.option("--audit-log", required=True, type=_FILE, help="The API server's; the level Metadata is enough."),
+    click.option("--release", default=ROOT, show_default=True, type=_FOLDER, help="Whose hooks and manifests."),
+    click.option("--python", default=sys.executable, show_default=True, help="The interpreter that has that release."),
+    click.option("--setting", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the hooks."),
+    click.option("--patience", default=1200.0, show_default=True, help="Seconds after which a step is given up."),
+)
+
+
+def _on_lab(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where to measure."""
+    return functools.reduce(lambda made, option: option(made), reversed(_LAB), command)
+
+
 @benchmarks.command("lab")
 @click.option("--swarms", multiple=True, type=int, default=(300,), show_default=True, help="How many at once.")
-@click.option("--pids", required=True, type=_FOLDER, help="A folder with one file for each process: its name, its pid.")
-@click.option("--audit-log", required=True, type=_FILE, help="The API server's; the level Metadata is enough.")
-@click.option("--release", default=ROOT, show_default=True, type=_FOLDER, help="Whose hooks and manifests.")
-@click.option("--python", default=sys.executable, show_default=True, help="The interpreter that has that release.")
-@click.option("--setting", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the hooks.")
 @click.option("--against", type=_FILE, help="An earlier release's tables, written by --json.")
-@click.option("--patience", default=1200.0, show_default=True, help="Seconds after which a step is given up.")
+@_on_lab
 @_reported
 def lab(report: Report, swarms: tuple[int, ...], settings: tuple[str, ...], against: Path | None, **where: Any) -> None:
     """N swarms at once on the cluster in KUBECONFIG, with real Metacontroller: time, requests, CPU, idle, deletion."""
@@ -118,6 +128,24 @@ def lab(report: Report, swarms: tuple[int, ...], settings: tuple[str, ...], agai
         for number in swarms:
             earlier = read_earlier(against, number) if against else {}
             measured = add_life(report, running.measure(number), earlier, measured)
+
+
+@benchmarks.command("sleep")
+@click.option("--swarms", default=300, show_default=True, help="How many sleep.")
+@click.option("--wakes", default=100, show_default=True, help="How many of them are touched at once, one apart.")
+@_on_lab
+@_reported
+def sleep(report: Report, swarms: int, wakes: int, settings: tuple[str, ...], **where: Any) -> None:
+    """N swarms that fall asleep on the cluster in KUBECONFIG, and are woken: time and requests; takes 10 minutes."""
+    if not 0 < wakes < swarms:
+        raise click.BadParameter("must be less than --swarms, and at least 1", param_hint="--wakes")
+    # Only here: the others measure what runs without the Kubernetes client.
+    from benchmarks.lab import Lab, bench
+    from benchmarks.sleep import SleepBench, add_sleep
+
+    with bench(Lab(settings=dict(each.split("=", 1) for each in settings), **where), SleepBench) as running:
+        report.add("Metacontroller", [{"": "flags", "given": running.metacontroller_flags()}])
+        add_sleep(report, running.measure_sleep(swarms, wakes))
 
 
 @benchmarks.command("all")

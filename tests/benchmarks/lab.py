@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -100,7 +101,7 @@ class Bench:
         load = os.getloadavg()[0]
         with self._follow() as (user_swarms, pods):
             began = self._moment()
-            self._for_each(names, lambda name: self._cluster.apply(_user_swarm(name)))
+            self._for_each(names, lambda name: self._cluster.apply(user_swarm(name)))
             ready = pods.until(lambda: len(pods.awaited) >= swarms, self._lab.patience)
             verified = user_swarms.until(lambda: len(user_swarms.awaited) >= swarms, self._lab.patience)
             time.sleep(SETTLE)
@@ -124,7 +125,7 @@ class Bench:
     def warm_up(self) -> None:
         """Have one swarm come and go: Metacontroller may take a while to notice a new controller."""
         with self._follow() as (user_swarms, _):
-            self._cluster.apply(_user_swarm("workspace-first"))
+            self._cluster.apply(user_swarm("workspace-first"))
             user_swarms.until(lambda: bool(user_swarms.awaited), self._lab.patience)
             self._cluster.delete("UserSwarm", "workspace-first")
             user_swarms.until(lambda: not user_swarms.present, self._lab.patience)
@@ -171,8 +172,11 @@ class Bench:
         return Spent(end.at - start.at, cpu, others, requests_between(self._lab.audit_log, start.log, end.log))
 
 
+AnyBench = TypeVar("AnyBench", bound=Bench)
+
+
 @contextmanager
-def bench(lab: Lab) -> Iterator[Bench]:
+def bench(lab: Lab, measuring: type[AnyBench] = Bench) -> Iterator[AnyBench]:
     """Start the release's hooks, install its controller and what of its CRD and namespace is not there, and remove in
     the end what was made.
     """
@@ -189,7 +193,7 @@ def bench(lab: Lab) -> Iterator[Bench]:
             cluster.wait_for_crd("userswarms.crawbl.ai")
             base = _load(lab, "controller/compositecontroller.yaml")
             made.append(cluster.apply(controller_for_run(base, _RUN, f"http://127.0.0.1:{hooks.port}")))
-            running = Bench(lab, cluster, transport, hooks)
+            running = measuring(lab, cluster, transport, hooks)
             running.warm_up()
             yield running
         finally:
@@ -205,12 +209,18 @@ def _load(lab: Lab, relative: str) -> Object:
     return loaded
 
 
-def _user_swarm(name: str) -> Object:
+def user_of(name: str) -> str:
+    """Return the owner of a swarm of the benchmarks."""
+    return f"user-of-{name}"
+
+
+def user_swarm(name: str, **spec: Any) -> Object:
+    """Return a small swarm; `spec` is what it wants besides."""
     return {
         "apiVersion": "crawbl.ai/v1alpha1",
         "kind": "UserSwarm",
         "metadata": {"name": name, "labels": {RUN_LABEL: _RUN}},
-        "spec": {"userId": f"user-of-{name}"},
+        "spec": {"userId": user_of(name), **spec},
     }
 
 
