@@ -214,10 +214,10 @@ def created(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
 def ready(parent: Json | None = None, settings: Settings = SETTINGS) -> Scene:
     """Return a swarm whose Pod is ready; its Service has not been asked."""
     scene = created(parent, settings)
-    claim = scene.child(CLAIM)
-    size = claim["spec"]["resources"]["requests"]["storage"]
-    claim["status"] = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
-    claim["spec"] |= {"storageClassName": claim["spec"].get("storageClassName", "standard"), "volumeName": "pv-1"}
+    for claim in scene.children[CLAIM.group].values():
+        size = claim["spec"]["resources"]["requests"]["storage"]
+        claim["status"] = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
+        claim["spec"] |= {"storageClassName": claim["spec"].get("storageClassName", "standard"), "volumeName": "pv-1"}
     stateful_set = scene.child(STATEFUL_SET)
     name = stateful_set["metadata"]["name"]
     stateful_set["status"] = {

@@ -9,7 +9,13 @@ from typing import Any
 from userswarm.compose.desired import compute_desired
 from userswarm.compose.needs import compute_needs
 from userswarm.compose.plan import compute_plan
-from userswarm.compose.status import carry_status, compute_invalid_status, compute_status, is_taken_down_elsewhere
+from userswarm.compose.status import (
+    carry_status,
+    compute_invalid_status,
+    compute_status,
+    is_taken_down_elsewhere,
+    next_try,
+)
 from userswarm.errors import InvalidParentError
 from userswarm.parts.shape import Sight
 from userswarm.spec.settings import Settings
@@ -33,7 +39,8 @@ def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[
     try:
         plan = compute_plan(call.parent, settings)
     except InvalidParentError as error:
-        return sync_response(compute_invalid_status(call.parent, error, now), freeze(observation), None)
+        status = compute_invalid_status(call.parent, error, now)
+        return sync_response(status, freeze(observation), next_try(error))
     before = call.parent.get("status") or {}
     sight = Sight(observation, before, read_conditions(before), now, call.http, call.parent["metadata"])
     desired = compute_desired(plan, sight, call.managed)

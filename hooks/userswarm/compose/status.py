@@ -26,6 +26,12 @@ from userswarm.wire.k8s import Observed, read_time, written_time
 
 INVALID_SPEC = "InvalidSpec"
 
+TEMPLATE_LATER = 60
+"""Seconds until it is looked again whether a template is offered by now: no watch tells it."""
+
+_OFFERED = ("spec.template", "spec.template.name", "spec.template.revision")
+"""Where a template is named; what is below is for its user to correct."""
+
 CONDITION_TYPES = ("SpecValid", "StorageReady", "WorkloadReady", "ServiceReady", "Verified", "Ready")
 """Of every swarm."""
 
@@ -121,6 +127,14 @@ def compute_invalid_status(parent: Observed, error: InvalidParentError, now: dat
     spec_valid = Verdict(False, INVALID_SPEC, problems)
     blocked = Verdict(False, INVALID_SPEC, "the spec cannot be built; see SpecValid. The children are left as they are")
     return _halted_status(parent, "Invalid", {"SpecValid": spec_valid, "Verified": blocked, "Ready": blocked}, now)
+
+
+def next_try(error: InvalidParentError) -> int | None:
+    """Return after how many seconds a UserSwarm that cannot be built may be another one though nobody changed it.
+
+    A template that is not there may come: files reach one replica of the webhook sooner than another.
+    """
+    return TEMPLATE_LATER if any(problem.path in _OFFERED for problem in error.problems) else None
 
 
 def compute_deleting_status(parent: Observed, message: str, now: datetime, *, trouble: bool) -> Status:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from userswarm.parts import PARTS
-from userswarm.spec.identity import RELEASED_ANNOTATION, SWARM_LABEL, owner_reference
+from userswarm.spec.identity import RELEASED_ANNOTATION, RETAIN_ANNOTATION, SWARM_LABEL, owner_reference
 from userswarm.spec.slugs import slug
 from userswarm.wire.freeze import LAST_APPLIED_ANNOTATION, last_applied
 from userswarm.wire.k8s import CLAIM, NAMESPACE, POD, Manifest, Observed
@@ -59,8 +59,8 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
     if not children:
         return Teardown([], True, "all is gone")
     deleting = "deletionTimestamp" in parent["metadata"]
-    kept = [each for each in children if _is_kept(parent, each)]
-    going = [each for each in children if not _is_kept(parent, each)]
+    kept = [each for each in children if _is_kept(parent, each, children)]
+    going = [each for each in children if not _is_kept(parent, each, children)]
     first = [each for each in going if each["kind"] not in _LATER]
     later = [each for each in going if each["kind"] in _LATER]
     pods = list(observation.all_related(POD))
@@ -81,7 +81,7 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
     return Teardown(_as_they_are(kept, standing) + staying, False, awaited, needs, after)
 
 
-def _is_kept(parent: Observed, child: Observed) -> bool:
+def _is_kept(parent: Observed, child: Observed, children: Sequence[Observed]) -> bool:
     """Tell whether a claim or namespace outlives the parent.
 
     A parent that is finalized without being deleted has only left this controller: no data goes then. Else the volume
@@ -93,7 +93,15 @@ def _is_kept(parent: Observed, child: Observed) -> bool:
         return True
     spec = parent.get("spec")
     storage = spec.get("storage", {}) if isinstance(spec, dict) else {}
-    return not isinstance(storage, dict) or storage.get("retainPolicy", "Delete") != "Delete"
+    if not isinstance(storage, dict) or storage.get("retainPolicy", "Delete") != "Delete":
+        return True
+    # A namespace goes with everything in it.
+    return _retains(child) if child["kind"] == CLAIM.kind else any(map(_retains, children))
+
+
+def _retains(child: Observed) -> bool:
+    """Tell whether a claim says itself that it outlives its UserSwarm."""
+    return child["kind"] == CLAIM.kind and RETAIN_ANNOTATION in (child["metadata"].get("annotations") or {})
 
 
 def _pods(parent: Observed, walls: Sequence[Observed]) -> Manifest:

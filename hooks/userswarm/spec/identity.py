@@ -29,6 +29,9 @@ WORKLOAD_ANNOTATION = "crawbl.ai/workload-checksum"
 RELEASED_ANNOTATION = "crawbl.ai/released"
 """On a claim that outlived its UserSwarm: nobody owns it, and it is kept."""
 
+RETAIN_ANNOTATION = "crawbl.ai/retain"
+"""On a claim of a template's that outlives its UserSwarm, whatever spec.storage.retainPolicy says."""
+
 RUNTIME = "runtime"
 WORKLOAD = "workload"
 

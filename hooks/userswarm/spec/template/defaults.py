@@ -17,6 +17,9 @@ from userswarm.spec.schema import user_swarm_schema
 from userswarm.spec.template.building import MAIN, MAIN_PORT
 from userswarm.wire.k8s import Manifest
 
+DATA = "data"
+"""The volume that is the swarm's own claim: spec.storage is about it."""
+
 _PLACEMENT = ("runtimeClassName", "priorityClassName", "nodeSelector", "tolerations")
 _RUNTIME = ("imagePullSecretName", "imagePullPolicy", "resources")
 _WHOLE = ("verification", "lifecycle")
@@ -75,7 +78,7 @@ def find_main(document: Manifest) -> Manifest:
 def data_volume(document: Manifest) -> Manifest | None:
     """Return the template's volume that is the swarm's own claim, which spec.storage is about; None without."""
     volumes: list[Manifest] = document.get("volumes", [])
-    return next((each for each in volumes if each["name"] == "data" and "claim" in each), None)
+    return next((each for each in volumes if each["name"] == DATA and "claim" in each), None)
 
 
 def _from_defaults(document: Manifest) -> Manifest:
@@ -95,9 +98,9 @@ def _from_containers(resolved: Manifest) -> Manifest:
         **({"resources": main["resources"]} if "resources" in main else {}),
     }
     if resolved.get("config"):
-        runtime["dataPath"] = next(each["path"] for each in main["mounts"] if each["volume"] == "data")
-    storage = {} if data is None else data["claim"]
-    return {"runtime": runtime, "storage": dict(storage)}
+        runtime["dataPath"] = next(each["path"] for each in main["mounts"] if each["volume"] == DATA)
+    storage = {} if data is None else {key: each for key, each in data["claim"].items() if key != "retainPolicy"}
+    return {"runtime": runtime, "storage": storage}
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from userswarm.wire.k8s import Manifest
 
 _LISTS = ("containers", "init", "volumes")
 
-_EXPANDED = re.compile(r"(.*\.)?(env(\[[^\]]+\])?\[\d+\]\.value|args\[\d+\])")
+_EXPANDED = re.compile(r"(.*\.)?(env(\.[-a-z0-9]+)?\[\d+\]\.value|args\[\d+\])")
 """Where Kubernetes itself expands ``$(NAME)``, and a value has to survive that."""
 
 
