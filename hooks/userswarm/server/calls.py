@@ -25,6 +25,7 @@ from userswarm.server.gathering import Gatherer, Hook
 from userswarm.server.gathering import answer as ask_hook
 from userswarm.server.limits import Slots, check_declared_length, parse_body, read_body
 from userswarm.server.logs import Journal
+from userswarm.server.templates import OfferedTemplates
 from userswarm.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class HookCalls:
         gatherers: Callable[[], Gatherer],
     ) -> None:
         self._settings = settings
+        self._offered = OfferedTemplates(settings)
         self._hooks = hooks
         self._clock = clock
         self._tokens = tokens
@@ -70,7 +72,7 @@ class HookCalls:
             self._admit(environ)
             self._slots.take()
             try:
-                settings = self._settings
+                settings = self._offered.settings()
                 body = self._receive(environ)
                 bytes_in = len(body)
                 request = parse_body(body, settings.max_json_depth, settings.max_children)
