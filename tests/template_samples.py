@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 import scenes
+from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import Settings
-from userswarm.spec.template.loading import read_templates
+from userswarm.spec.template.loading import load_templates, read_templates
 from userswarm.spec.template.revisions import Templates
 
 EVERYTHING = """
@@ -61,7 +62,7 @@ init:
                 resources: {limits: {cpu: 100m, memory: 64Mi}}}
 volumes:
   - {name: workspace, claim: {size: $(param.size), retainPolicy: Retain}}
-  - {name: home, claim: {size: 1Gi, storageClassName: fast}}
+  - {name: home, claim: {size: 1Gi, storageClassName: standard}}
   - {name: tmp, emptyDir: {sizeLimit: 10Gi}}
   - {name: ssh, emptyDir: {sizeLimit: 10Mi, medium: Memory}}
   - {name: prompts, configMap: {pattern: prompts, optional: true}}
@@ -124,10 +125,27 @@ def problems(text: str) -> list[str]:
 
 
 TEMPLATES = read(EVERYTHING, SMALL)
-SETTINGS = replace(scenes.SETTINGS, templates=TEMPLATES)
+SHIPPED = load_templates(str(manifest_path("samples/templates")))
+OFFERED = Templates("test", {**TEMPLATES.revisions, **SHIPPED.revisions})
+"""Those of the tests, and those that are shipped as samples."""
+
+PARAMETERS: dict[str, dict[str, Any]] = {"http-agent": {"image": "ghcr.io/example/agent:1"}}
+"""What a template has no default for."""
+
+SETTINGS = replace(scenes.SETTINGS, templates=OFFERED)
 
 
-def swarm(name: str, templates: Templates = TEMPLATES, **template: Any) -> tuple[scenes.Json, Settings]:
+def swarm(name: str, templates: Templates = OFFERED, **template: Any) -> tuple[scenes.Json, Settings]:
     """Return a swarm that asks for a template, and the settings that offer it."""
-    parent = scenes.user_swarm(template={"name": name, **template})
-    return parent, replace(SETTINGS, templates=templates)
+    return scenes.user_swarm(template=asked(name, **template)), replace(SETTINGS, templates=templates)
+
+
+def asked(name: str, **template: Any) -> dict[str, Any]:
+    """Return the spec.template that asks for one of these."""
+    parameters = {**PARAMETERS.get(name, {}), **template.pop("parameters", {})}
+    return {"name": name, **({"parameters": parameters} if parameters else {}), **template}
+
+
+def all_features(name: str) -> dict[str, bool]:
+    """Return all features of a template, on."""
+    return {feature: True for each in OFFERED.of(name) for feature in each.document.get("features", {})}

@@ -11,7 +11,7 @@ import yaml
 from cluster.api import Api, Object
 from cluster.metacontroller import Metacontroller
 from contract.rendered import MANIFESTS
-from userswarm.spec.settings import Settings
+from template_samples import SETTINGS
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SAMPLES = sorted(path.stem for path in (MANIFESTS / "samples").glob("*.yaml"))
@@ -41,7 +41,7 @@ class Life:
 
     def __init__(self, api: Api, controller: Object, parent: Object) -> None:
         self.api = api
-        self._metacontroller = Metacontroller(api, controller, Settings(), NOW)
+        self._metacontroller = Metacontroller(api, controller, SETTINGS, NOW)
         self._parent = parent
 
     def __enter__(self) -> Self:

@@ -16,13 +16,11 @@ from cluster.life import SAMPLES, Life, sample, swarm
 from cluster.waiting import until_nothing
 from contract.rendered import ALL_AT_ONCE, pod_specs, production_with, rendered
 from properties.test_workloads import CORPUS, workloads
+from template_samples import SETTINGS
 from userswarm.cli.rendering import check_user_swarm
 from userswarm.compose.plan import compute_plan
 from userswarm.errors import InvalidParentError
 from userswarm.spec.quantity import parse
-from userswarm.spec.settings import Settings
-
-SETTINGS = Settings()
 
 
 def tenants() -> list[Object]:

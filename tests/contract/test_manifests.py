@@ -555,7 +555,7 @@ def test_samples_fit_the_crd(name: str) -> None:
 
 
 def test_the_samples_are_these() -> None:
-    assert sorted([*COMPONENT_KINDS, "echo", "full", "minimal", "original"]) == SAMPLES
+    assert sorted([*COMPONENT_KINDS, "echo", "full", "minimal", "original", "templated"]) == SAMPLES
     assert sample("minimal")["spec"].keys() == {"userId"}
 
 
@@ -591,12 +591,12 @@ def said(value: Any, schema: Object, path: str = "") -> set[str]:
     return found
 
 
-def test_the_full_sample_and_those_of_the_components_have_every_field() -> None:
+def test_the_full_sample_and_those_of_what_is_opt_in_have_every_field() -> None:
     crd = load_crd()
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     # Meaningless beside the effect NoSchedule.
     optional = {"placement.tolerations[].tolerationSeconds"}
-    shown = {field for name in ("full", *COMPONENT_KINDS) for field in said(sample(name)["spec"], spec)}
+    shown = {field for name in ("full", "templated", *COMPONENT_KINDS) for field in said(sample(name)["spec"], spec)}
     assert fields(spec) - shown - optional == set()
 
 

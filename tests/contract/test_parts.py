@@ -113,7 +113,7 @@ def test_no_kind_is_listed_that_no_part_has() -> None:
 def test_a_sample_needs_no_kind_but_every_swarms_and_those_of_the_component_it_is_named_after(sample: str) -> None:
     parent = yaml.safe_load(manifest_path(f"samples/{sample}.yaml").read_text(encoding="utf-8"))
     known = {kind.kind for kind in (*RUNTIME_KINDS, *COMPONENT_KINDS.get(sample, ()))}
-    needed = {child["kind"] for child in compute_plan(parent, scenes.SETTINGS).children()}
+    needed = {child["kind"] for child in compute_plan(parent, template_samples.SETTINGS).children()}
     assert needed - known == set(), "show what is opt-in in a sample named after its component"
 
 

@@ -82,10 +82,12 @@ def build_pod(document: Manifest, names: Names, settings: Settings) -> tuple[Man
         return {}, problems
     others = {volume["name"]: volume for volume in pod.get("volumes", ())}
     order = [volume["name"] for volume in document.get("volumes", ())]
-    pod["volumes"] = [
+    volumes = [
         {"name": name, "persistentVolumeClaim": {"claimName": names.claim(name)}} if name in claims else others[name]
         for name in [*order, *(name for name in others if name not in order)]
     ]
+    if volumes:
+        pod["volumes"] = volumes
     problems += complete_pod(pod, "pod", Surroundings(swarm_name(names.name), True, settings))
     return pod, problems
 

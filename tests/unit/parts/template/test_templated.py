@@ -243,7 +243,7 @@ def test_each_volume_has_a_claim_of_its_own() -> None:
     scene = verified(features={"golang": True}, parameters={"size": "20Gi"})
     assert claims(scene) == ["gocache", "home", "workspace"]
     assert scene.child(CLAIM, f"{OWN}-workspace")["spec"]["resources"]["requests"]["storage"] == "20Gi"
-    assert scene.child(CLAIM, f"{OWN}-home")["spec"]["storageClassName"] == "fast"
+    assert scene.child(CLAIM, f"{OWN}-home")["spec"]["storageClassName"] == "standard"
 
 
 def test_a_volume_grows_and_never_shrinks() -> None:
