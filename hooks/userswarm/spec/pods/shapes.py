@@ -142,7 +142,8 @@ def mapping(check_key: Callable[[str], str], read: Reader | None = None, pattern
             wrong = check_key(key)
             if wrong:
                 problems.append(Problem(f"{path}[{key}]", wrong))
-        found = {key: (read or entry)(each, f"{path}[{key}]", problems) for key, each in value.items()}
+        entries = {key: (read or entry)(each, f"{path}[{key}]", problems) for key, each in value.items()}
+        found = {key: each for key, each in entries.items() if each is not None}
         return found or None
 
     return read_map

@@ -34,13 +34,19 @@ _SOURCES = ("value", "fieldRef", "parameter", "secret")
 
 def find_problems(document: Manifest) -> Iterator[Problem]:
     """Name all that is wrong with a template that has only fields that are known."""
-    everything = merge(document, tuple(document.get("features", {})))
+    names = tuple(document.get("features", {}))
+    everything, base = merge(document, names), merge(document, ())
     yield from _check_main(document)
     yield from _check_names(everything)
     yield from _check_ports(everything)
     yield from _check_volumes(everything)
+    yield from _check_config(base)
+    found: dict[Problem, None] = {}
+    for merged in (base, *(merge(document, (name,)) for name in names), everything):
+        # What is there with one feature is there with more of them.
+        found |= dict.fromkeys((*_check_mounts(merged), *_check_steps(merged)))
+    yield from found
     yield from _check_additions(document, everything)
-    yield from _check_steps(everything)
     yield from _check_variables(everything)
     yield from _check_parameters(document, everything)
 
@@ -89,34 +95,37 @@ def _check_volumes(everything: Manifest) -> Iterator[Problem]:
             yield Problem(f"volumes[{name}]", f"a name with {PREFIX}, or 'config', is taken")
         if "claim" in volume and not _CLAIM_NAME.fullmatch(name):
             yield Problem(f"volumes[{name}]", "one with a claim is named by a-z and 0-9 alone, at most 30")
-    known = {each["name"] for each in everything["volumes"]}
-    for container in containers_in(everything):
+
+
+def _check_config(base: Manifest) -> Iterator[Problem]:
+    """A configuration is merged into the swarm's own volume, by a step that writes to no other."""
+    if not base.get("config"):
+        return
+    mains = (each for each in base["containers"] if each["name"] == MAIN)
+    mounted = {mount["volume"] for main in mains for mount in main.get("mounts", ())}
+    kinds = {each["name"]: each for each in base["volumes"]}
+    for name, kind, told in (("data", "claim", "with a claim"), ("tmp", "emptyDir", "an emptyDir")):
+        if name not in mounted or kind not in kinds.get(name, {}):
+            yield Problem("config", f"needs a volume {name!r}, {told}, mounted in {MAIN!r}")
+
+
+def _check_mounts(merged: Manifest) -> Iterator[Problem]:
+    known = {each["name"] for each in merged["volumes"]}
+    for container in containers_in(merged):
         for mount in container.get("mounts", ()):
             if mount["volume"] not in known:
-                yield Problem(f"containers[{container['name']}].mounts", f"there is no volume {mount['volume']!r}")
-    if everything.get("config"):
-        mains = (each for each in everything["containers"] if each["name"] == MAIN)
-        mounted = {mount["volume"] for main in mains for mount in main.get("mounts", ())}
-        kinds = {each["name"]: each for each in everything["volumes"]}
-        if "data" not in mounted or "claim" not in kinds.get("data", {}):
-            yield Problem("config", f"needs a volume 'data' with a claim, mounted in {MAIN!r}: it is merged in there")
-        if "tmp" not in mounted or "emptyDir" not in kinds.get("tmp", {}):
-            yield Problem("config", f"needs a volume 'tmp', an emptyDir, mounted in {MAIN!r}")
+                told = f"there is no volume {mount['volume']!r} where only the features are on that need it"
+                yield Problem(f"containers[{container['name']}].mounts", told)
 
 
 def _check_additions(document: Manifest, everything: Manifest) -> Iterator[Problem]:
     """A feature adds to containers that are there whenever it is on; none adds what is there already."""
     for name, feature in document.get("features", {}).items():
         there = {each["name"] for each in containers_in(merge(document, (name,)))}
-        volumes = {each["name"] for each in merge(document, (name,))["volumes"]}
         for field in ("env", "mounts"):
             for container in feature.get(field, {}):
                 if container not in there:
                     yield Problem(f"features[{name}].{field}[{container}]", "there is no such container")
-        mounts = [mount for each in feature.get("mounts", {}).values() for mount in each]
-        mounts += [mount for each in feature.get("containers", ()) for mount in each.get("mounts", ())]
-        for volume in sorted({each["volume"] for each in mounts} - volumes):
-            yield Problem(f"features[{name}].mounts", f"there is no volume {volume!r} where only this feature is on")
     for container in containers_in(everything):
         for field, key in (("env", "name"), ("mounts", "path")):
             said = [each[key] for each in container.get(field, ())]
@@ -124,12 +133,12 @@ def _check_additions(document: Manifest, everything: Manifest) -> Iterator[Probl
                 yield Problem(f"containers[{container['name']}].{field}", f"{twice!r} is there more than once")
 
 
-def _check_steps(everything: Manifest) -> Iterator[Problem]:
-    if not any(each["name"] == MAIN for each in everything["containers"]):
+def _check_steps(merged: Manifest) -> Iterator[Problem]:
+    if not any(each["name"] == MAIN for each in merged["containers"]):
         return
-    for position, step in enumerate(everything["init"]):
+    for position, step in enumerate(merged["init"]):
         kind = "git" if "git" in step else "ssh" if "ssh" in step else ""
-        if kind and find_mount(everything, step[kind]["path"]) is None:
+        if kind and find_mount(merged, step[kind]["path"]) is None:
             told = f"{step[kind]['path']} is in no volume that {MAIN!r} mounts and may write to"
             yield Problem(f"init[{position}].{kind}.path", told)
 

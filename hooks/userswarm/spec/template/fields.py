@@ -203,7 +203,8 @@ _FEATURE = record(
         "volumes": VOLUMES,
         "env": mapping(_PLAIN_KEY, ENV),
         "mounts": mapping(_PLAIN_KEY, MOUNTS),
-    }
+    },
+    kept=True,
 )
 
 _PARAMETER = record(

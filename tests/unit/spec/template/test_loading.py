@@ -16,6 +16,9 @@ from userswarm.spec.template.loading import compute_template_checksum, load_temp
 SMALL: dict[str, Any] = yaml.safe_load(samples.SMALL)
 MAIN: dict[str, Any] = SMALL["containers"][0]
 
+EMPTY = [{"name": "v", "emptyDir": {}}]
+MOUNT = [{"volume": "v", "path": "/v"}]
+
 
 def main(**fields: Any) -> dict[str, Any]:
     return {"containers": [{**MAIN, **fields}]}
@@ -65,7 +68,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"volumes": [{"name": "config", "emptyDir": {}}]}, "volumes[config]: a name with step-"),
     ({"volumes": [{"name": "x"}]}, "must have one of claim, emptyDir, secret, configMap, and has none"),
     (main(mounts=[{"volume": "x", "path": "/x"}]), "containers[runtime].mounts: there is no volume 'x'"),
-    ({"config": True}, "config: needs a volume 'data' with a claim"),
+    ({"config": True}, "config: needs a volume 'data', with a claim"),
+    ({"config": True}, "config: needs a volume 'tmp', an emptyDir"),
+    (
+        {
+            **main(mounts=[{"volume": "v", "path": "/v"}]),
+            "features": {"x": {"volumes": [{"name": "v", "emptyDir": {}}]}},
+        },
+        "containers[runtime].mounts: there is no volume 'v' where only",
+    ),
     # Features
     ({"features": {"x": {"env": {"nobody": [{"name": "A"}]}}}}, "features[x].env[nobody]: there is no such container"),
     (
@@ -75,7 +86,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
                 "y": {"volumes": [{"name": "v", "emptyDir": {}}]},
             }
         },
-        "features[x].mounts: there is no volume 'v' where only this feature is on",
+        "containers[runtime].mounts: there is no volume 'v' where only",
     ),
     (
         {**main(env=[{"name": "A"}]), "features": {"x": {"env": {"runtime": [{"name": "A", "value": "2"}]}}}},
@@ -121,8 +132,6 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], told: str) -> None:
 
 BOUNDED = {"type": "string", "pattern": "[a-z]+", "default": "a"}
 FREE = {"type": "string", "default": "a"}
-EMPTY = [{"name": "v", "emptyDir": {}}]
-MOUNT = [{"volume": "v", "path": "/v"}]
 
 PLACES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (main(env=[{"name": "A", "value": "$(param.p)"}]), FREE, ""),
