@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from userswarm.compose.desired import Finding
 from userswarm.parts.shape import LOOK_AFTER, Sight, object_need
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import KIND_NAMED, Manifest, read_time
+from userswarm.wire.k8s import CLAIM, KIND_NAMED, Manifest, read_time
 
 
 def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
@@ -36,6 +36,7 @@ def _missing(findings: list[Finding]) -> Iterator[Manifest]:
 
 
 def _is_coming_about(sight: Sight) -> bool:
-    """Tell whether a child was made a moment ago: then what is missing is only asked for now."""
+    """Tell whether a child was made, or the volume got on, a moment ago: what is missing may be asked for only now."""
     made = (read_time(child["metadata"].get("creationTimestamp")) for child in sight.observation.children())
-    return any(moment is not None and (sight.now - moment).total_seconds() < LOOK_AFTER for moment in made)
+    moments = (*made, sight.observation.changed_at(CLAIM))
+    return any(moment is not None and (sight.now - moment).total_seconds() < LOOK_AFTER for moment in moments)

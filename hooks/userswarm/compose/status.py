@@ -97,26 +97,25 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
         and status["phase"] in ON_THE_WAY
         and not any(each.trouble or each.recorded for each in verdicts.values())
     ):
-        status |= _only_asked_for(metadata, verdicts, generation, now)
+        since = dated(read_time(metadata.get("creationTimestamp")), now)
+        status |= _only_asked_for(verdicts, generation, since)
+        begun = begun and since
     elif is_not_worth_a_write(status, verified, verdicts, old, before, now):
-        status = copy.deepcopy(dict(old))
+        status = carry_status(parent)
+        if begun is not None and begun == read_time(written_time(now)):
+            # A stage that is not written down has no date but that of the change that brought it.
+            begun = dated(findings[0].sight.observation.changed_at(), now)
     status = {field: value for field, value in status.items() if value is not None}
-    if begun is not None and begun == read_time(written_time(now)):
-        # A transition that is not worth a write has no date but that of the change that brought it.
-        begun = dated(findings[0].sight.observation.changed_at(), now)
     return Assessment(status, next_look(findings, begun, deadline, now))
 
 
-def _only_asked_for(
-    metadata: Mapping[str, Any], verdicts: Mapping[str, Verdict], generation: int, now: datetime
-) -> Status:
+def _only_asked_for(verdicts: Mapping[str, Verdict], generation: int, since: datetime) -> Status:
     """Return what is said of a swarm that nothing was said of before.
 
     It is the same whatever has come about meanwhile, and dated by the swarm itself: the next calls may come before
     this word is seen, and shall not say it again in others.
     """
     asked = Verdict(False, CHILD_MISSING, "it was asked for a moment ago")
-    since = dated(read_time(metadata.get("creationTimestamp")), now)
     first = {kind: verdict if kind in ("SpecValid", AWAKE) else asked for kind, verdict in verdicts.items()}
     return {"phase": "Pending", "stage": None, "conditions": _conditions(first, {}, generation, since)}
 

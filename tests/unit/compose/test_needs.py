@@ -209,5 +209,23 @@ def test_nothing_is_looked_up_while_other_children_still_come_about() -> None:
     assert "services" not in looked_up(scene)
 
 
+def test_what_waits_for_the_volume_is_not_looked_up_before_it_can_have_been_made() -> None:
+    scene = scenes.created()
+    scene.drop(STATEFUL_SET)
+    scene.now += timedelta(seconds=20)
+    assert looked_up(scene) == {"statefulsets"}
+    changed(scene.child(CLAIM), scene.now - timedelta(seconds=4))
+    assert looked_up(scene) == set()
+
+
+def test_the_first_answer_and_those_after_it_ask_for_the_same_look() -> None:
+    scene = Scene()
+    scene.parent["metadata"]["creationTimestamp"] = written_time(scene.now - timedelta(seconds=4))
+    first = scenes.step(scene)
+    assert first["resyncAfterSeconds"] == 11
+    scene.now += timedelta(seconds=1)
+    assert scenes.step(scene)["resyncAfterSeconds"] == 10
+
+
 def looked_up(scene: Scene) -> set[str]:
     return {rule["resource"] for rule in scene.sync().get("needs", {}).get("objects", ())}
