@@ -7,15 +7,15 @@ changed is made again, what the controller is not told to manage is never return
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from userswarm.compose.plan import Plan
 from userswarm.compose.replace import find_obstacle
 from userswarm.parts import PARTS
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, KIND_NAMED, NAMESPACE, Manifest, Observed
-from userswarm.wire.observe import Observation
+from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, NAMESPACE, Manifest, Observed
+from userswarm.wire.observe import Key, Observation
 
 KIND_NOT_MANAGED = "KindNotManaged"
 
@@ -23,11 +23,8 @@ _KIND_OF_GROUP = {kind.group: kind for kind in CHILD_KINDS}
 _KNOWN_GROUPS = frozenset(kind.group for part in PARTS for kind in part.kinds)
 _COMPONENTS = {kind: name for name, kinds in COMPONENT_KINDS.items() for kind in kinds}
 
-_Key = tuple[str, str, str]
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What one part says, None for nothing, and by what it judged.
 
     `missing` are its children that are asked for and not there; `held` are all parts behind a gate that is closed.
@@ -58,8 +55,8 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
     observation, swarm = sight.observation, plan.swarm
     children: list[Manifest] = []
     findings: list[Finding] = []
-    removed: dict[_Key, str] = {}
-    standing: dict[_Key, Manifest] = {}
+    removed: dict[Key, str] = {}
+    standing: dict[Key, Manifest] = {}
     closed = 0
     heard = sight.http
     if heard is not None:
@@ -75,7 +72,7 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
             standing |= {_key(each): each for each in fitted}
             fitted = []
         missing, obstacles = _compare(fitted, observation)
-        children += [each for each in fitted if not obstacles or _key(each) not in obstacles]
+        children += [each for each in fitted if _key(each) not in obstacles] if obstacles else fitted
         verdict = part.judge(config, swarm, seen)
         if not groups <= managed:
             children = [each for each in children if _group(each) in managed]
@@ -89,12 +86,12 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
             closed = closed or part.gate  # the first is the lowest
             if part.decides and sight.blocked is None:
                 sight = replace(sight, blocked=verdict)
-    answered = {*removed, *map(_key, children)}
+    others = observation.by_key.keys() - removed.keys() - set(map(_key, children))
     kept = [
         # Under server-side apply a child does not say how it was applied, and a wall that is lost must come again.
-        last_applied(child) or standing.get(_key(child)) or freeze_child(child)
-        for child in observation.children()
-        if _key(child) not in answered and (closed or _is_never_left_out(child))
+        last_applied(child) or standing.get(key) or freeze_child(child)
+        for key, child in ((key, observation.by_key[key]) for key in sorted(others))
+        if closed or _is_never_left_out(child)
     ]
     return Desired(children + kept, findings)
 
@@ -108,11 +105,11 @@ def _is_never_left_out(child: Observed) -> bool:
     return child["kind"] in (CLAIM.kind, NAMESPACE.kind) or _group(child) not in _KNOWN_GROUPS
 
 
-def _compare(fitted: list[Manifest], observation: Observation) -> tuple[list[Manifest], dict[_Key, str]]:
+def _compare(fitted: list[Manifest], observation: Observation) -> tuple[list[Manifest], dict[Key, str]]:
     """Return the children that are not there, and those that have to go before they can be made again, with why."""
     missing, obstacles = [], {}
     for child in fitted:
-        observed = _find(child, observation)
+        observed = observation.by_key.get(_key(child))
         if observed is None:
             missing.append(child)
         elif field := find_obstacle(child, observed):
@@ -120,9 +117,10 @@ def _compare(fitted: list[Manifest], observation: Observation) -> tuple[list[Man
     return missing, obstacles
 
 
-def _being_replaced(obstacles: dict[_Key, str]) -> Verdict:
-    (kind, namespace, name), field = next(iter(obstacles.items()))
-    told = f"{kind} {namespace}/{name} differs in {field}, which cannot be changed: it is removed and made again"
+def _being_replaced(obstacles: dict[Key, str]) -> Verdict:
+    (group, namespace, name), field = next(iter(obstacles.items()))
+    where = f"{_KIND_OF_GROUP[group].kind} {namespace}/{name}"
+    told = f"{where} differs in {field}, which cannot be changed: it is removed and made again"
     return Verdict(False, ROLLOUT_IN_PROGRESS, told)
 
 
@@ -133,16 +131,10 @@ def _not_managed(group: str) -> Verdict:
     return Verdict(False, KIND_NOT_MANAGED, told + install, trouble=True)
 
 
-def _find(child: Manifest, observation: Observation) -> Observed | None:
+def _key(child: Observed) -> Key:
     metadata = child["metadata"]
-    return observation.child(KIND_NAMED[child["kind"]], metadata.get("namespace", ""), metadata["name"])
-
-
-def _key(child: Observed) -> _Key:
-    metadata = child["metadata"]
-    return child["kind"], metadata.get("namespace", ""), metadata["name"]
+    return _group(child), metadata.get("namespace", ""), metadata["name"]
 
 
 def _group(child: Observed) -> str:
-    kind = KIND_NAMED.get(child["kind"])
-    return kind.group if kind is not None and kind.api_version == child["apiVersion"] else ""
+    return f"{child['kind']}.{child['apiVersion']}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from userswarm.compose.desired import Finding
-from userswarm.parts.shape import LOOK_AFTER, Sight, object_need
+from userswarm.parts.shape import LOOK_AFTER, NOTHING, Sight, object_need
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.k8s import CLAIM, KIND_NAMED, Manifest, read_time
 
@@ -17,6 +17,9 @@ from userswarm.wire.k8s import CLAIM, KIND_NAMED, Manifest, read_time
 def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
     """Return the needs of all parts together: `objects`, one rule a kind and namespace, and `http`; or neither."""
     asked = [each.part.needs(each.config, swarm, each.sight) for each in findings if not each.held]
+    asked = [each for each in asked if each is not NOTHING]
+    if not asked and not any(each.missing for each in findings):
+        return {}
     rules: dict[tuple[str, str], Manifest] = {}
     for rule in [*(rule for each in asked for rule in each.objects), *_missing(findings)]:
         known = rules.setdefault((rule["resource"], rule.get("namespace", "")), rule)

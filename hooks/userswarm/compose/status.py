@@ -43,7 +43,7 @@ OPTIONAL_CONDITION_TYPES = tuple(
 FINALIZER_PREFIX = "metacontroller.io/compositecontroller-"
 
 _STAGES = dict.fromkeys(part.condition for part in PARTS if part.decides and part.condition != "Verified")
-_ORDER = ("SpecValid", *_STAGES, "Verified", "Ready")
+_RANK = {kind: rank for rank, kind in enumerate(("SpecValid", *_STAGES, "Verified", "Ready"))}
 
 _CARRIED = {"verifiedGeneration": int} | {name: kind for part in PARTS for name, kind in part.reports.items()}
 
@@ -177,7 +177,7 @@ def _conditions(
 
 def _in_order(kinds: Iterable[str]) -> list[str]:
     """Return condition types in the order in which a swarm comes about; what never decides comes last."""
-    return sorted(kinds, key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
+    return sorted(kinds, key=lambda kind: _RANK.get(kind, len(_RANK)))
 
 
 def _condition(kind: str, verdict: Verdict, before: Condition | None, generation: int, now: datetime) -> Condition:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from userswarm.errors import Problem
 from userswarm.spec.identity import Identity
@@ -28,9 +28,11 @@ NAME_CONFLICT = "NameConflict"
 TERMINATING = "Terminating"
 ROLLOUT_IN_PROGRESS = "RolloutInProgress"
 
+_Config = TypeVar("_Config")
+_Found = TypeVar("_Found")
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+
+class Verdict(NamedTuple):
     """Whether something is as it has to be, and what blocks it where it is not.
 
     `trouble` tells what does not pass by itself: it is told at once, and before what is only on its way. `phase` is
@@ -65,6 +67,14 @@ class Sight:
     http: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     blocked: Verdict | None = None
+    _found: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, find: Callable[[_Config, Sight], _Found], config: _Config) -> _Found:
+        """Return what is found by this sight for the configuration that a swarm has: computed once, for all who ask."""
+        if find not in self._found:
+            self._found[find] = find(config, self)
+        found: _Found = self._found[find]
+        return found
 
     def since(self, condition: str, status: str) -> datetime:
         """Return since when a condition has that status without a break; now, where it was another one before."""
@@ -80,8 +90,7 @@ class Sight:
         return (self.now - since).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What a part would have to see besides: objects, each rule for one kind, and one GET to the swarm's Service."""
 
     objects: tuple[Manifest, ...] = ()

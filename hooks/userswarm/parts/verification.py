@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from userswarm.parts import runtime
-from userswarm.parts.shape import Needs, Part, Sight, Verdict
+from userswarm.parts.shape import NOTHING, Needs, Part, Sight, Verdict
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.k8s import Manifest, read_time, written_time
 
@@ -46,8 +46,7 @@ class Verification:
     series: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(NamedTuple):
     """Where the verification stands: the verdict, whether a request is due, and what is to be recorded."""
 
     verdict: Verdict
@@ -72,17 +71,17 @@ def read(swarm: Swarm) -> Verification:
 
 def judge(verification: Verification, swarm: Swarm, sight: Sight) -> Verdict:
     """Say whether the runtime that is there now has answered."""
-    return _try(verification, sight).verdict
+    return sight.once(_try, verification).verdict
 
 
 def needs(verification: Verification, swarm: Swarm, sight: Sight) -> Needs:
     """Ask the Service where an attempt is due."""
-    return Needs(http=verification.http if _try(verification, sight).due else None)
+    return Needs(http=verification.http) if sight.once(_try, verification).due else NOTHING
 
 
 def report(verification: Verification, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
     """Return what passed and when, and the failed attempts on the way there."""
-    trial = _try(verification, sight)
+    trial = sight.once(_try, verification)
     passed = {"verifiedChecksum": verification.checksum, "verifiedAt": trial.passed_at} if trial.passed_at else {}
     return {"attempts": trial.attempts, **passed}
 

@@ -149,6 +149,7 @@ def _texts(request: Mapping[str, Any], field: str) -> Mapping[str, str]:
 def _names_itself(observed: Observed, metadata: Mapping[str, Any]) -> bool:
     return (
         isinstance(metadata.get("name"), str)
+        and isinstance(metadata.get("namespace", ""), str)
         and isinstance(observed.get("kind"), str)
         and isinstance(observed.get("apiVersion"), str)
         and isinstance(metadata.get("annotations") or {}, dict)

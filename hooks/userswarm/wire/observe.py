@@ -6,11 +6,14 @@ Objects are found by their own namespace and name: the keys of a request differ 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from userswarm.wire.envelope import Groups, HookRequest
 from userswarm.wire.k8s import Kind, Observed, read_time
+
+Key = tuple[str, str, str]
+"""What tells an object from every other: its group, its namespace (empty for none), its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,14 @@ class Observation:
     _children: Groups
     _related: Groups
     _unavailable: Mapping[str, str]
+    by_key: Mapping[Key, Observed] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_key", _by_key(self._children))
 
     def child(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the owned object of that kind and name, or None."""
-        return _find(self._children, kind, namespace, name)
+        return self.by_key.get((kind.group, namespace, name))
 
     def children(self, kind: Kind | None = None) -> Iterator[Observed]:
         """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
@@ -39,7 +46,7 @@ class Observation:
 
     def related(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the related object of that kind and name, whoever owns it, or None."""
-        return _find(self._related, kind, namespace, name)
+        return _by_key({kind.group: self._related.get(kind.group, {})}).get((kind.group, namespace, name))
 
     def all_related(self, kind: Kind) -> Iterator[Observed]:
         """Iterate over the related objects of one kind in a stable order."""
@@ -64,23 +71,12 @@ def observe(request: HookRequest) -> Observation:
     return Observation(request.children, request.related, request.unavailable)
 
 
-def _find(groups: Groups, kind: Kind, namespace: str, name: str) -> Observed | None:
-    objects = groups.get(kind.group)
-    if not objects:
-        return None
-    # The key of v2 hooks, and almost always right; the object's own metadata decides.
-    found = objects.get(f"{namespace}/{name}" if namespace else name)
-    if found is not None:
-        metadata = found["metadata"]
-        if metadata["name"] == name and metadata.get("namespace", "") == namespace:
-            return found
-    return next((candidate for candidate in objects.values() if _is(candidate, namespace, name)), None)
-
-
-def _is(candidate: Observed, namespace: str, name: str) -> bool:
-    metadata = candidate["metadata"]
-    found: bool = metadata["name"] == name and metadata.get("namespace", "") == namespace
-    return found
+def _by_key(groups: Groups) -> dict[Key, Observed]:
+    return {
+        (group, (metadata := observed["metadata"]).get("namespace", ""), metadata["name"]): observed
+        for group, objects in groups.items()
+        for observed in objects.values()
+    }
 
 
 def _changes(child: Observed) -> Iterator[datetime]:

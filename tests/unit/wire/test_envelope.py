@@ -147,6 +147,15 @@ WRONG = {
         "children[Job.batch/v1][a]",
         "a Kubernetes object with a kind, an apiVersion and a metadata.name",
     ),
+    "a child whose namespace is an object": (
+        _set(
+            "children",
+            "Job.batch/v1",
+            {"a": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": {}}}},
+        ),
+        "children[Job.batch/v1][a]",
+        "a Kubernetes object with a kind, an apiVersion and a metadata.name",
+    ),
     "related that is a list": (_set("related", []), "related", "an object, not a list"),
     "unavailable that is a list": (_set("unavailable", ["Pod.v1"]), "unavailable", "an object, not a list"),
     "a reason that is a number": (_set("unavailable", {"Pod.v1": 1}), "unavailable[Pod.v1]", "a text, not 1"),

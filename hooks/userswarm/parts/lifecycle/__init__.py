@@ -32,7 +32,7 @@ from userswarm.parts.lifecycle.decide import (
 )
 from userswarm.parts.lifecycle.rules import LIFECYCLE_CHECKS, Rules, read_rules
 from userswarm.parts.lifecycle.state import State, read_state, write_state
-from userswarm.parts.shape import AWAKE, LOOK_AFTER, Needs, Part, Sight, Verdict
+from userswarm.parts.shape import AWAKE, LOOK_AFTER, NOTHING, Needs, Part, Sight, Verdict
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.k8s import Manifest, read_time, written_time
 
@@ -97,7 +97,7 @@ def _first_seen(sight: Sight) -> datetime:
 
 def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
     """Say whether the swarm is awake, and when that is to be asked again."""
-    decision = look(lifecycle.rules, sight)
+    decision = sight.once(look, lifecycle.rules)
     due_in = (decision.due - sight.now).total_seconds() if decision.due is not None else None
     told = _tell(decision, sight)
     if not decision.state.asleep:
@@ -108,12 +108,12 @@ def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
 
 def needs(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Needs:
     """Ask the runtime whether it is busy, just before it would fall asleep."""
-    return Needs(http=lifecycle.http if look(lifecycle.rules, sight).ask else None)
+    return Needs(http=lifecycle.http) if sight.once(look, lifecycle.rules).ask else NOTHING
 
 
 def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
     """Return what the next call has to know, and when the swarm wakes and expires."""
-    decision = look(lifecycle.rules, sight)
+    decision = sight.once(look, lifecycle.rules)
     beat = int(lifecycle.rules.beat.total_seconds())
     more = {"wakesAt": decision.wakes_at, "expiresAt": decision.expires_at, "touchEverySeconds": beat}
     return {"lifecycle": write_state(decision.state, **more)}
@@ -121,7 +121,7 @@ def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any
 
 def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
     """Say that a swarm will be deleted if nobody comes back, or may be by now."""
-    expires_at = look(lifecycle.rules, sight).expires_at
+    expires_at = sight.once(look, lifecycle.rules).expires_at
     if expires_at is None or sight.now < find_notice(lifecycle.rules, expires_at):
         return None
     told = f"nobody has used it, and it may be deleted from {written_time(expires_at)} on; any use of it keeps it"
