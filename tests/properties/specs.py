@@ -69,6 +69,8 @@ _DRAWN_OTHERWISE: dict[str, st.SearchStrategy[Any]] = {
     ),
 }
 _OF_DEDICATED_SWARMS = {"placement.isolation", "placement.namespaceMode", "quota", "limitRange", "access", "workloads"}
+_NOT_DRAWN = {*_OF_DEDICATED_SWARMS, "template"}
+"""`test_templates` draws what needs a template to be valid."""
 
 
 def _drawn(schema: Any, path: str) -> st.SearchStrategy[Any]:
@@ -83,7 +85,7 @@ def _drawn(schema: Any, path: str) -> st.SearchStrategy[Any]:
             members = {
                 name: _drawn(each, below + name)
                 for name, each in schema["properties"].items()
-                if below + name not in _OF_DEDICATED_SWARMS
+                if below + name not in _NOT_DRAWN
             }
             required = {name: members.pop(name) for name in schema.get("required", ())}
             return st.fixed_dictionaries(required, optional=members)

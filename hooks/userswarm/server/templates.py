@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from userswarm.server.auth import Fingerprint, fingerprint
 from userswarm.spec.settings import Settings
 from userswarm.spec.template.loading import load_templates, template_files
 from userswarm.spec.template.revisions import Templates
+from userswarm.web.files import Fingerprint, fingerprint
 
 logger = logging.getLogger(__name__)
 
