@@ -172,4 +172,4 @@ def test_a_symmetric_key_in_the_jwks_opens_nothing() -> None:
     with pytest.raises(Refused) as refusal:
         tokens.user_of(forged)
     assert refusal.value.code == 401
-    assert tokens.user_of(GOOD) == "alice"
+    assert tokens.user_of(token()) == "alice"
