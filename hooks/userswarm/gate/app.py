@@ -56,7 +56,7 @@ class Checks:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         target = environ.get("RAW_URI", "")
-        if target.startswith(f"{CHECK}/"):
+        if target.startswith(CHECK):
             return self._check(environ, start_response, environ["REQUEST_METHOD"], target.removeprefix(CHECK))
         if target == AUTH:
             method, uri = environ.get("HTTP_X_ORIGINAL_METHOD", ""), environ.get("HTTP_X_ORIGINAL_URI", "")

@@ -183,8 +183,8 @@ class Gates:
     def ask(self, raw_uri: str, method: str, token: str | None, headers: Mapping[str, str]) -> Answer:
         environ = {
             "REQUEST_METHOD": method,
-            "RAW_URI": raw_uri,
-            "PATH_INFO": raw_uri.partition("?")[0],
+            "RAW_URI": _wsgi(raw_uri),
+            "PATH_INFO": _wsgi(raw_uri.partition("?")[0]),
             "HTTP_HOST": "gate.example.com",
             "SERVER_NAME": "gate",
             "SERVER_PORT": "80",
@@ -192,7 +192,7 @@ class Gates:
             "wsgi.input": io.BytesIO(),
             "wsgi.errors": io.StringIO(),
             **({} if token is None else {"HTTP_AUTHORIZATION": f"Bearer {token}"}),
-            **{f"HTTP_{name.upper()}": value for name, value in headers.items()},
+            **{f"HTTP_{name.upper()}": _wsgi(value) for name, value in headers.items()},
         }
         told: list[Any] = []
         body = b"".join(self.app.wsgi_app(environ, lambda status, headers, *_: told.extend([status, headers])))
@@ -204,6 +204,11 @@ class Gates:
     def count(self, name: str, **labels: str) -> float:
         """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def _wsgi(text: str) -> str:
+    """Return a text as a WSGI server hands it on: its bytes as Latin-1 (PEP 3333)."""
+    return text.encode().decode("latin-1")
 
 
 def make_swarm(world: World, workspace: str, user: str, *, verified: bool = True) -> str:

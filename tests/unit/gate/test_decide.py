@@ -86,7 +86,8 @@ def test_the_scheme_may_be_written_in_any_case(gate: Gates) -> None:
 def test_a_path_that_is_no_plain_one_is_refused_before_all_else(gate: Gates) -> None:
     for target in ("/v1/workspaces/a/../b/", "/v1/workspaces/a%2f..%2fb/", "/v1/workspaces//a/", "//a"):
         assert gate.check(target, ALICE).code == 400
-    assert gate.ask("/checkhttp://gate.example.com/v1/workspaces/a/", "GET", ALICE, {}).code == 404
+    assert gate.ask("/checkhttp://gate.example.com/v1/workspaces/a/", "GET", ALICE, {}).code == 400
+    assert gate.ask("/check*", "OPTIONS", ALICE, {}).code == 400
 
 
 def test_a_host_of_its_own_names_the_workspace_too(make_gate: MakeGate) -> None:
