@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from devcluster.admission import (
     StorageAdmission,
@@ -18,7 +19,7 @@ from devcluster.admission import (
     service_account,
 )
 from devcluster.apiserver import ApiServer
-from devcluster.clock import Clock
+from devcluster.clock import START, Clock
 from devcluster.crd import Rules
 from devcluster.faults import Faults
 from devcluster.garbage import GarbageCollector, NamespaceController
@@ -61,6 +62,7 @@ class Cluster:
         timings: Timings | None = None,
         claim_timings: ClaimTimings | None = None,
         storage_classes: Iterable[StorageClass] = STORAGE_CLASSES,
+        start: datetime = START,
     ) -> None:
         """Start it with these objects, CustomResourceDefinitions among them; `rules` says what their CEL means.
 
@@ -70,7 +72,7 @@ class Cluster:
         missing = controller["spec"]["hooks"].keys() - hooks.keys() if isinstance(hooks, Mapping) else set()
         if missing:
             raise ValueError(f"{controller['metadata']['name']}: no hook is given for {', '.join(sorted(missing))}")
-        self.clock = Clock()
+        self.clock = Clock(start)
         self.api = ApiServer(self.clock, seed=seed)
         self.faults = Faults()
         classes = {each.name: each for each in storage_classes}

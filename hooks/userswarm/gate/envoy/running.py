@@ -89,6 +89,9 @@ def command(configuration: Path, *, workers: int) -> list[str]:
         str(_FLUSH_MS),
         "--log-level",
         "warning",
+        # Which warns of each SIGTERM.
+        "--component-log-level",
+        "main:error",
     ]
 
 
