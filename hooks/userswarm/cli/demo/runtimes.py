@@ -23,8 +23,7 @@ class Runtime:
     def __init__(self, name: str) -> None:
         self.name = name
         self.asked = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
@@ -44,6 +43,12 @@ class Runtime:
             runtime._server.shutdown()
             runtime._thread.join()
             runtime._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    # All who waited for a wake come at once.
+    request_queue_size = 1024
+    daemon_threads = True
 
 
 def accept_key(key: str) -> str:
