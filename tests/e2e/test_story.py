@@ -26,6 +26,7 @@ from e2e.story import (
     versions,
     writes,
 )
+from e2e.test_sleep import SLEEPS
 from e2e.troubles import STORIES
 from userswarm.cli.explaining import ADVICE
 from userswarm.reaper import swarm as reaper
@@ -133,5 +134,5 @@ def test_breaking_the_glass_takes_off_metacontrollers_finalizers_only() -> None:
 
 
 def test_every_reason_that_a_swarm_gives_is_brought_about_on_a_cluster() -> None:
-    # KindNotManaged has a test of its own. Sleep has no story on a cluster yet.
-    assert {*STORIES, "KindNotManaged", "Idle", "MaxAwake", "MaxBusy"} == ADVICE.keys()
+    # KindNotManaged has a test of its own.
+    assert {*STORIES, *SLEEPS, "KindNotManaged"} == ADVICE.keys()
