@@ -453,6 +453,20 @@ def test_a_workload_that_does_not_work_leaves_the_swarm_verified(cluster: Cluste
     assert conditions(cluster)["WorkloadsReady"] == ("True", "Ready")
 
 
+@pytest.mark.parametrize(
+    ("rest", "phase"), [({"suspend": True}, "Suspended"), ({"lifecycle": {"idleAfter": "2m"}}, "Asleep")]
+)
+def test_the_tenants_workloads_go_on_while_the_runtime_rests(cluster: Cluster, rest: Json, phase: str) -> None:
+    cluster.apply(with_everything(**rest))
+    cluster.run(1000)
+    assert status(cluster)["phase"] == phase
+    assert conditions(cluster)["WorkloadsReady"] == ("True", "Ready")
+    pods = [labels_of(pod) for pod in cluster.api.list("v1", "Pod", NAMESPACE)]
+    assert "web" in [labels.get("app") for labels in pods]
+    assert "runtime" not in [labels.get("app.kubernetes.io/component") for labels in pods]
+    assert_settled(cluster)
+
+
 def test_workloads_change_and_go_as_the_spec_says(cluster: Cluster) -> None:
     cluster.apply(with_everything())
     assert cluster.settle()
