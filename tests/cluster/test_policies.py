@@ -145,6 +145,11 @@ CREATED = [
         "expireAfter must be at least 1h, or 0s for none",
         lifecycle={"idleAfter": "30m", "expireAfter": "59m"},
     ),
+    asked(
+        "a schedule with seconds",
+        "cron must have five fields, as in 0 8 * * 1-5",
+        lifecycle={"idleAfter": "30m", "wakeSchedule": {"cron": "0 0 8 * * 1-5"}},
+    ),
     asked("disk without a limit", runtime={"resources": {"requests": {"ephemeral-storage": "1Gi"}}}),
     asked(
         "a volume of nothing",

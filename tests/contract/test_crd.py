@@ -427,6 +427,7 @@ def test_rules_stand_where_the_design_wants_them() -> None:
         ("spec.lifecycle.idleAfter", ""),
         ("spec.lifecycle.idleAfterVisit", ""),
         ("spec.lifecycle.maxAwake", ""),
+        ("spec.lifecycle.wakeSchedule.cron", ""),
         ("spec.placement.isolation", ""),
         ("spec.placement.namespaceMode", ""),
         ("spec.placement.runtimeNamespace", ""),

@@ -76,4 +76,8 @@ RULES: Rules = {
     "duration(self) == duration('0s') || duration(self) >= duration('1h')": lambda self, _: (
         parse_duration(self) == 0 or parse_duration(self) >= 3600
     ),
+    "self.matches('^[^ ]+( +[^ ]+){4}$')": lambda self, _: (
+        # matches() searches, and its $ is the very end.
+        re.search(r"^[^ ]+( +[^ ]+){4}\Z", self) is not None
+    ),
 }
