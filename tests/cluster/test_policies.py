@@ -150,6 +150,13 @@ CREATED = [
         "cron must have five fields, as in 0 8 * * 1-5",
         lifecycle={"idleAfter": "30m", "wakeSchedule": {"cron": "0 0 8 * * 1-5"}},
     ),
+    asked("a template", template={"name": "assistant"}),
+    asked(
+        "arguments beside those of a template",
+        "the template says the arguments; leave args out",
+        template={"name": "assistant"},
+        runtime={"args": ["--verbose"]},
+    ),
     asked("disk without a limit", runtime={"resources": {"requests": {"ephemeral-storage": "1Gi"}}}),
     asked(
         "a volume of nothing",
