@@ -154,27 +154,27 @@ def test_every_request_that_metacontroller_ever_sent_is_answered(tmp_path: Path)
 
 
 def test_sigterm_stops_in_order_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    words = ("--metrics-bind", f"127.0.0.1:{free_port()}", "--graceful-timeout", "60", "--request-timeout", "60")
-    with serving(tmp_path, *words) as server:
-        maps = Path(f"/proc/{min(server.workers())}/maps").read_text(encoding="utf-8")
+    # One worker: a second may still be starting, and would not hear of the end.
+    words = ("--workers", "1", "--graceful-timeout", "60", "--request-timeout", "60")
+    with serving(tmp_path, *words, "--metrics-bind", f"127.0.0.1:{free_port()}") as server:
+        (worker,) = server.workers()
+        maps = Path(f"/proc/{worker}/maps").read_text(encoding="utf-8")
         counters = {Path(found) for found in re.findall(r"\S*/userswarm-metrics-[^/]+", maps)}
         assert counters
-        begun, idle = server.open(), server.open()
-        idle.sendall(PROBE)
-        assert read_answer(idle).code == 200
-        # The body is read once the call has begun.
-        for part in (head("/sync", f"Content-Length: {len(BODY)}"), BODY[:-1]):
-            begun.sendall(part)
-            eventually(lambda: server.unread().get(begun.getsockname()[1]) == 0)
-        server.master.send_signal(signal.SIGTERM)
-        eventually(lambda: not accepts(server))
-        idle.sendall(PROBE)
-        answer = read_answer(idle)
-        assert (answer.code, answer.headers["connection"]) == (503, "close")
-        begun.sendall(BODY[-1:])
-        assert read_answer(begun).code == 200, "a request that had begun was dropped"
-        begun.close()
-        idle.close()
+        with server.open() as begun, server.open() as idle:
+            idle.sendall(PROBE)
+            assert read_answer(idle).code == 200
+            # The body is read once the call has begun.
+            for part in (head("/sync", f"Content-Length: {len(BODY)}"), BODY[:-1]):
+                begun.sendall(part)
+                eventually(lambda: server.unread().get(begun.getsockname()[1]) == 0)
+            server.master.send_signal(signal.SIGTERM)
+            eventually(lambda: not accepts(server))
+            idle.sendall(PROBE)
+            answer = read_answer(idle)
+            assert (answer.code, answer.headers["connection"]) == (503, "close")
+            begun.sendall(BODY[-1:])
+            assert read_answer(begun).code == 200, "a request that had begun was dropped"
         assert server.master.wait(PATIENCE) == 0
         assert not [directory for directory in counters if directory.exists()]
         assert server.log_lines(), "something but JSON was logged"
