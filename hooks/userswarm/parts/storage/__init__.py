@@ -103,7 +103,10 @@ def judge(storage: Storage, swarm: Swarm, sight: Sight) -> Verdict:
     for verdict in verdicts:
         if not verdict.ok:
             return verdict
-    told = _tell(verdicts, _others(storage, swarm, sight))
+    others = _others(storage, swarm, sight)
+    if len(verdicts) == 1 and not others:
+        return verdicts[0]
+    told = _tell(verdicts, others)
     reasons = [verdict.reason for verdict in verdicts]
     # What was found once is told before all else: later answers rely on it.
     reason = next((each for each in (CLAIM_RETAINED, CLAIM_CLAMPED) if each in reasons), "Bound")
@@ -137,7 +140,11 @@ def _judge(volume: Volume, swarm: Swarm, sight: Sight) -> Verdict:
 
 def why_no_pod(swarm: Swarm, sight: Sight) -> str:
     """Say why no Pod may be started on the claims under our names; an empty text if one may."""
-    return next(filter(None, (_why_not(claim, swarm, sight) for claim in _claims(swarm))), "")
+    for claim in _claims(swarm):
+        told = _why_not(claim, swarm, sight)
+        if told:
+            return told
+    return ""
 
 
 def _why_not(name: str, swarm: Swarm, sight: Sight) -> str:
@@ -220,9 +227,9 @@ def _was_retained(sight: Sight) -> bool:
 
 def _others(storage: Storage, swarm: Swarm, sight: Sight) -> list[str]:
     """Return the names of the other claims that this UserSwarm owns; they are kept as they are."""
-    own = {(swarm.identity.namespace, volume.claim) for volume in storage.volumes}
+    namespace, own = swarm.identity.namespace, [volume.claim for volume in storage.volumes]
     places = (claim["metadata"] for claim in sight.observation.children(CLAIM))
-    return [each["name"] for each in places if (each.get("namespace"), each["name"]) not in own]
+    return [each["name"] for each in places if each["name"] not in own or each.get("namespace") != namespace]
 
 
 def _check_size(asked: Asked) -> Iterator[Problem]:
