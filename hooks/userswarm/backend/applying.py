@@ -21,10 +21,11 @@ from userswarm.backend.errors import (
     InvalidSpecError,
 )
 from userswarm.backend.fields import extract, is_unchanged, owned_fields
-from userswarm.backend.model import MOVED_WHILE, TEMPLATE_REVISION, Swarm, parse_swarm
+from userswarm.backend.model import MOVED_WHILE, Swarm, parse_swarm
 from userswarm.backend.naming import swarm_labels
 from userswarm.errors import Problem
 from userswarm.spec.schema import user_swarm_schema
+from userswarm.spec.template.choosing import REVISION_ANNOTATION
 from userswarm.wire.k8s import Manifest, Observed
 
 
@@ -140,7 +141,7 @@ class Applying:
         metadata = {
             "uid": swarm.uid,
             "resourceVersion": swarm.resource_version,
-            "annotations": {TEMPLATE_REVISION: f"{template.name}/{revision}", MOVED_WHILE: moved_while or None},
+            "annotations": {REVISION_ANNOTATION: f"{template.name}/{revision}", MOVED_WHILE: moved_while or None},
         }
         api = self.access.api
         return self.access.noted(api.merge(swarm.name, {"metadata": metadata}, field_manager=self.field_manager))

@@ -9,11 +9,11 @@ from typing import Any
 
 from userswarm.backend.naming import default_workspace_id
 from userswarm.parts.lifecycle.activity import BUSY_UNTIL, LAST_ACTIVITY
+from userswarm.spec.template.choosing import REVISION_ANNOTATION
 from userswarm.wire.k8s import Observed
 
-TEMPLATE_REVISION = "crawbl.ai/template-revision"
-"""The annotation by which a roll-out asks for a revision: ``<template>/<revision>``."""
 MOVED_WHILE = "crawbl.ai/template-moved-while"
+"""Beside REVISION_ANNOTATION: why what came of that cannot be blamed on it."""
 
 TOUCH_INTERVAL = 60.0
 """Seconds within which activity is noted once, where a swarm's status does not say more."""
@@ -160,7 +160,7 @@ def _parse_template(
     name = str(wanted.get("name", ""))
     if not name:
         return None
-    of, _, asked = str(annotations.get(TEMPLATE_REVISION, "")).rpartition("/")
+    of, _, asked = str(annotations.get(REVISION_ANNOTATION, "")).rpartition("/")
     return OfTemplate(
         name,
         pinned=int(wanted.get("revision", 0)),

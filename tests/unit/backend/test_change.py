@@ -22,6 +22,7 @@ from userswarm.backend import (
     UserSwarmClient,
     WaitTimeoutError,
 )
+from userswarm.backend.model import OfTemplate
 
 NAME = "workspace-w1"
 SPEC: dict[str, Any] = {
@@ -607,3 +608,41 @@ def test_busy_is_renewed_while_it_lasts(world: World, monkeypatch: pytest.Monkey
         eventually(lambda: annotations(world)["crawbl.ai/last-activity"] > first)
     with pytest.raises(OwnershipError), client.busy("w1", "someone else"):
         pass
+
+
+def test_moving_to_a_revision_writes_an_annotation_and_nothing_else(world: World, client: UserSwarmClient) -> None:
+    swarm = client.ensure("w1", "u", template={"name": "agent"})
+    before = world.get(swarm.name)
+
+    moved = client.move_template(swarm, 2, moved_while="Failed")
+
+    stored = world.get(swarm.name)
+    assert stored["metadata"].pop("annotations") == {
+        "crawbl.ai/template-revision": "agent/2",
+        "crawbl.ai/template-moved-while": "Failed",
+    }
+    assert (stored["spec"], stored["metadata"]["generation"]) == (before["spec"], 1)
+    assert moved.template == OfTemplate("agent", pinned=0, asked=2, revision=0, moved_while="Failed")
+    again = client.move_template(moved, 3)
+    assert again.template == OfTemplate("agent", pinned=0, asked=3, revision=0)
+    assert world.get(swarm.name)["metadata"]["annotations"] == {"crawbl.ai/template-revision": "agent/3"}
+
+
+def test_a_swarm_is_moved_exactly_as_it_was_seen(world: World, client: UserSwarmClient) -> None:
+    swarm = client.ensure("w1", "u", template={"name": "agent"})
+    world.patch(swarm.name, {"metadata": {"labels": {"team": "x"}}})
+
+    with pytest.raises(ConflictError):
+        client.move_template(swarm, 2)
+    assert "annotations" not in world.get(swarm.name)["metadata"]
+
+
+@pytest.mark.parametrize("spec", [{}, {"template": {"name": "agent", "revision": 1}}])
+def test_what_has_no_revision_to_be_chosen_is_not_moved(
+    world: World, client: UserSwarmClient, spec: dict[str, Any]
+) -> None:
+    swarm = client.ensure("w1", "u", **spec)
+
+    with pytest.raises(ValueError, match="no template, or pinned"):
+        client.move_template(swarm, 2)
+    assert world.count("PATCH") == 1

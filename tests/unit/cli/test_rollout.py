@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from userswarm.backend.errors import ConflictError, NotFound, SwarmGoneError, UnreachableError
-from userswarm.backend.model import MOVED_WHILE, TEMPLATE_REVISION, Swarm, parse_swarm
+from userswarm.backend.model import MOVED_WHILE, Swarm, parse_swarm
 from userswarm.cli import cli
 from userswarm.cli.rollout.plan import Choice, make_plan, place_in_row
 from userswarm.cli.rollout.report import Report
 from userswarm.cli.rollout.roll import Limits, roll
 from userswarm.reaper.amounts import Share
 from userswarm.reaper.progress import Progress
+from userswarm.spec.template.choosing import REVISION_ANNOTATION
 from userswarm.wire.k8s import Manifest
 
 Build = Callable[[Manifest, int], dict[str, Any]]
@@ -84,7 +85,7 @@ class World:
             raise ConflictError("PATCH", 409)
         assert swarm.template
         manifest["metadata"]["annotations"] |= {
-            TEMPLATE_REVISION: f"{swarm.template.name}/{revision}",
+            REVISION_ANNOTATION: f"{swarm.template.name}/{revision}",
             MOVED_WHILE: moved_while,
         }
         self.moves.append(swarm.name)
@@ -104,7 +105,7 @@ class World:
 
     def _build(self, name: str) -> bool:
         manifest = self.manifests[name]
-        of, _, asked = manifest["metadata"]["annotations"].get(TEMPLATE_REVISION, "").partition("/")
+        of, _, asked = manifest["metadata"]["annotations"].get(REVISION_ANNOTATION, "").partition("/")
         wanted = {"name": of, "revision": int(asked or 0)}
         if not asked or manifest["status"]["template"] == wanted or int(asked) not in self.builds:
             return False
@@ -174,7 +175,7 @@ def test_every_swarm_is_moved_batch_by_batch() -> None:
     unverified_at_once: list[int] = []
 
     def counted(manifest: Manifest, revision: int) -> dict[str, Any]:
-        asked = [each for each in world.manifests.values() if TEMPLATE_REVISION in each["metadata"]["annotations"]]
+        asked = [each for each in world.manifests.values() if REVISION_ANNOTATION in each["metadata"]["annotations"]]
         unverified_at_once.append(len(asked) - len(world.at(2)))
         return fine(manifest, revision)
 
@@ -386,7 +387,9 @@ def test_what_did_not_serve_before_is_moved_and_does_not_count() -> None:
     told = world.run(2)
 
     assert (told.code, told.outcomes) == (0, {"still-troubled": 1, "verified": 9})
-    assert told.line("workspace-02")["reason"] == "CrashLoop"
+    assert (told.line("workspace-02")["reason"], told.line("workspace-02")["batch"]) == ("Timeout", 3)
+    assert told.line("workspace-02")["message"].endswith("CrashLoop: it ends with code 1")
+    assert told.line("workspace-05")["batch"] == 3
     # And a later run does not take it for its own failure.
     assert world.run(2).outcomes == {"skipped": 9, "still-troubled": 1}
 
@@ -415,7 +418,7 @@ def test_the_pinned_and_the_leaving_stay() -> None:
 
 def test_an_annotation_for_another_template_asks_for_nothing() -> None:
     world = World(1, r2=fine)
-    world.manifests["workspace-00"]["metadata"]["annotations"] = {TEMPLATE_REVISION: "other/2"}
+    world.manifests["workspace-00"]["metadata"]["annotations"] = {REVISION_ANNOTATION: "other/2"}
 
     assert world.run(2).outcomes == {"verified": 1}
 
@@ -475,7 +478,7 @@ def test_a_swarm_that_another_roll_out_takes_is_left_to_it() -> None:
 
     def taken(swarm: Swarm, revision: int, *, moved_while: str = "") -> Swarm:
         World.move_template(world, swarm, revision, moved_while=moved_while)
-        world.manifests[swarm.name]["metadata"]["annotations"][TEMPLATE_REVISION] = "ws/3"
+        world.manifests[swarm.name]["metadata"]["annotations"][REVISION_ANNOTATION] = "ws/3"
         return swarm
 
     world.move_template = taken  # type: ignore[method-assign]
@@ -516,7 +519,7 @@ def test_nothing_to_do_is_said() -> None:
     [("ws/2", 2), ("ws/x", 0), ("ws/0", 0), ("ws/02", 0), ("2", 0), ("", 0), ("a/ws/2", 0), ("ws/9999999999", 0)],
 )
 def test_only_a_revision_of_the_swarms_own_template_is_read(annotation: str, asked: int) -> None:
-    manifest = World().add("workspace-a", metadata={"annotations": {TEMPLATE_REVISION: annotation}})
+    manifest = World().add("workspace-a", metadata={"annotations": {REVISION_ANNOTATION: annotation}})
     manifest["metadata"] |= {"name": "workspace-a", "uid": "1"}
 
     template = parse_swarm(manifest).template

@@ -68,9 +68,9 @@ def rollout(
     by itself and says which swarms failed and why; those stay where they are, to be looked at. What has been done is
     known by the swarms themselves: run it again to go on, or with --to the old revision to go back.
 
-    Not moved are swarms whose spec pins a revision, and those that are being deleted. One that did not serve its user
-    before is moved and does not count as a failure. One that is asleep or suspended is moved, and built from the new
-    revision when it wakes.
+    Not moved are swarms whose spec pins a revision, and those that are being deleted. Those that do not serve their
+    users anyway are moved last, all at once, and do not count as failures. One that is asleep or suspended is moved,
+    and built from the new revision when it wakes.
 
     \b
     OUTPUT: on a terminal a bar, and a line for whatever is not as it should be; else

@@ -39,7 +39,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`under_way`: moved by an earlier run, and not seen to be well since; they come before any batch."""
+    """`under_way`: moved by an earlier run, and not seen to be well since; they come before any batch.
+
+    Swarms that serve nobody are the last batch, however many: they are away already, and the others have shown by then
+    that the revision is good.
+    """
 
     skipped: Sequence[tuple[Swarm, Skipped]]
     under_way: Sequence[Swarm]
@@ -55,16 +59,20 @@ def make_plan(swarms: Iterable[Swarm], choice: Choice) -> Plan:
     """Return who is moved in which batch; swarms of other templates are left out."""
     ours = [swarm for swarm in swarms if swarm.template is not None and swarm.template.name == choice.template]
     ours.sort(key=lambda swarm: (place_in_row(swarm, choice.template), swarm.name))
-    skipped, under_way, waiting = [], [], []
+    skipped: list[tuple[Swarm, Skipped]] = []
+    under_way: list[Swarm] = []
+    waiting: list[Swarm] = []
+    troubled: list[Swarm] = []
     for swarm in ours:
         if reason := why_not(swarm, choice):
             skipped.append((swarm, reason))
         elif is_asked(swarm, choice):
-            under_way.append(swarm)
+            (under_way if was_well_when_moved(swarm) else troubled).append(swarm)
         else:
-            waiting.append(swarm)
+            (waiting if is_well(swarm) else troubled).append(swarm)
     size = batch_size(choice, len(ours))
-    return Plan(skipped, under_way, [waiting[start : start + size] for start in range(0, len(waiting), size)])
+    batches = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+    return Plan(skipped, under_way, [*batches, troubled] if troubled else batches)
 
 
 def why_not(swarm: Swarm, choice: Choice) -> Skipped | None:

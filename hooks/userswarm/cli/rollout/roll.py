@@ -1,7 +1,7 @@
 """One run of a roll-out: list, move a batch, wait until each of it is verified, and go on, or stop and say why.
 
-A swarm that did not serve its user before is moved too, and does not count when it still does not: it cannot have been
-broken by us.
+A swarm that did not serve its user before is moved too, last, and does not count when it still does not: it cannot
+have been broken by us.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ CONFLICTS = 20
 """How often a swarm is read again that somebody else writes to at the same moment."""
 
 Verdict = tuple[Outcome, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A swarm that was moved, as it was before."""
+
+    swarm: Swarm
+    was_well: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +102,13 @@ class _Run:
         """Move batch after batch; stop after one with which there were too many failures."""
         self._tell_skipped(plan)
         self.total, self._batches = plan.total, len(plan.batches)
-        self._wait(0, [(swarm, was_well_when_moved(swarm)) for swarm in plan.under_way])
+        self._wait(0, [_Moved(swarm, True) for swarm in plan.under_way])
         for number, batch in enumerate(plan.batches, start=1):
             if self.failures >= self.limits.pause_on_failures:
                 break
             self._show(number, "moving")
             moved = [now for swarm in batch if (now := self._move(number, swarm)) is not None]
-            self._wait(number, [(swarm, is_well(swarm)) for swarm in moved])
+            self._wait(number, moved)
         else:
             return ExitCode.DONE if self.failures < self.limits.pause_on_failures else ExitCode.STOPPED
         for later, left in enumerate(plan.batches[number - 1 :], start=number):
@@ -108,13 +116,15 @@ class _Run:
                 self._tell(swarm, later, Outcome.NOT_MOVED)
         return ExitCode.STOPPED
 
-    def _move(self, number: int, swarm: Swarm) -> Swarm | None:
-        """Return the swarm as it was when it was moved; None where it was not, which is told."""
+    def _move(self, number: int, swarm: Swarm) -> _Moved | None:
+        """Move a swarm, unless an earlier run has; return None where it is not to be moved, which is told."""
         now = swarm
         for _ in range(CONFLICTS):
             if reason := why_not(now, self.choice):
                 self._tell(swarm, number, Outcome.SKIPPED, reason.value)
                 return None
+            if is_asked(now, self.choice):
+                return _Moved(now, was_well_when_moved(now))
             try:
                 troubled = "" if is_well(now) else now.phase or "unseen"
                 self.client.move_template(now, self.choice.revision, moved_while=troubled)
@@ -126,7 +136,7 @@ class _Run:
             except (NotFound, BeingDeletedError):
                 break
             else:
-                return now
+                return _Moved(now, not troubled)
         else:
             self.failures += 1
             self._tell(swarm, number, Outcome.FAILED, "Conflict", "somebody else writes to it all the time")
@@ -138,28 +148,28 @@ class _Run:
         with contextlib.closing(self.client.states(swarm, self.limits.timeout)) as states:
             return next(states)
 
-    def _wait(self, number: int, moved: Sequence[tuple[Swarm, bool]]) -> None:
-        """Wait until each of a batch has settled; they share the time. With each comes whether it was well before."""
+    def _wait(self, number: int, moved: Sequence[_Moved]) -> None:
+        """Wait until each of a batch has settled; they share the time."""
         end = self.clock() + self.limits.timeout
-        for swarm, was_well in moved:
-            self._show(number, f"waiting for {swarm.name}")
-            outcome, reason, message = self._settle(swarm, max(0.0, end - self.clock()), was_well=was_well)
+        for each in moved:
+            self._show(number, f"waiting for {each.swarm.name}")
+            outcome, reason, message = self._settle(each, max(0.0, end - self.clock()))
             self.failures += outcome is Outcome.FAILED
-            self._tell(swarm, number, outcome, reason, message)
+            self._tell(each.swarm, number, outcome, reason, message)
 
-    def _settle(self, swarm: Swarm, seconds: float, *, was_well: bool) -> Verdict:
-        now = swarm
+    def _settle(self, moved: _Moved, seconds: float) -> Verdict:
+        now = moved.swarm
         try:
-            with contextlib.closing(self.client.states(swarm, seconds)) as states:
+            with contextlib.closing(self.client.states(now, seconds)) as states:
                 for now in states:
-                    if verdict := self._judge(now, was_well=was_well):
+                    if verdict := self._judge(now, moved):
                         return verdict
         except SwarmGoneError:
             return Outcome.SKIPPED, "gone", ""
         late = f"not verified after {self.limits.timeout:g} s; {now.reason}: {now.message}"
-        return (Outcome.FAILED if was_well else Outcome.STILL_TROUBLED), "Timeout", late
+        return (Outcome.FAILED if moved.was_well else Outcome.STILL_TROUBLED), "Timeout", late
 
-    def _judge(self, now: Swarm, *, was_well: bool) -> Verdict | None:
+    def _judge(self, now: Swarm, moved: _Moved) -> Verdict | None:
         """Return what became of a swarm, None where that is not known yet."""
         if now.deleting:
             return Outcome.SKIPPED, "gone", ""
@@ -170,8 +180,9 @@ class _Run:
             return Outcome.VERIFIED, "", ""
         if is_built and now.phase in RESTING:
             return Outcome.RESTING, now.phase, ""
-        if now.phase in TROUBLED and (is_built or (was_well and now.phase == "Invalid")):
-            return (Outcome.FAILED if was_well else Outcome.STILL_TROUBLED), now.reason or now.phase, now.message
+        # What was in trouble before stays so for a while, whatever becomes of it.
+        if moved.was_well and now.phase in TROUBLED and (is_built or now.phase == "Invalid"):
+            return Outcome.FAILED, now.reason or now.phase, now.message
         return None
 
     def _tell_skipped(self, plan: Plan) -> None:
