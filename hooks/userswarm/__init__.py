@@ -2,7 +2,7 @@
 
 In reading order:
 
-    cli/          the commands: serve, render, explain, crd, demo, rollout, bootstrap, reap
+    cli/          the commands: serve, render, explain, crd, demo, templates, rollout, bootstrap, reap
     sync          one UserSwarm: from what is observed to what is desired
     finalize      the same for a UserSwarm that goes away
     compose/      puts the parts together, and names none of them: desired (the children for now), status (phase,

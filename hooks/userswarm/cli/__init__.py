@@ -23,6 +23,7 @@ class _Commands(click.Group):
         "explain": "userswarm.cli",
         "crd": "userswarm.cli",
         "demo": "userswarm.cli.demo.commands",
+        "templates": "userswarm.cli.templates.commands",
         "rollout": "userswarm.cli.rollout.commands",
         "reap": "userswarm.reaper.commands",
         "bootstrap": "userswarm.runtime.commands",
@@ -45,8 +46,8 @@ def cli() -> None:
     """Give every user a private, isolated agent runtime on Kubernetes.
 
     `serve` answers Metacontroller; `render`, `explain` and `crd` are for people; `demo` shows the whole story on an
-    embedded cluster; `rollout` moves swarms to another revision of their template; `reap` removes UserSwarms without a
-    live owner; `bootstrap` runs inside Pods; `gate` lets users in.
+    embedded cluster; `templates` looks at what the platform offers, `rollout` moves swarms to another revision of it;
+    `reap` removes UserSwarms without a live owner; `bootstrap` runs inside Pods; `gate` lets users in.
     """
 
 

@@ -65,7 +65,7 @@ def explain(text: str, source: str, settings: Settings, now: datetime, *, is_req
     call = parse_hook_request(body)
     answer = (finalize if call.finalizing else sync)(body, settings, now)
     parent = {**call.parent, "status": answer["status"]}
-    lines = [*_explain_parent(parent, settings, now), "", *_table(_children(call, answer))]
+    lines = [*_explain_parent(parent, settings, now), "", *table(_children(call, answer))]
     if "resyncAfterSeconds" in answer:
         lines.append(f"\nasked again after {answer['resyncAfterSeconds']} s, if nothing changes before")
     if answer.get("finalized"):
@@ -94,7 +94,7 @@ def _explain_parent(parent: Manifest, settings: Settings, now: datetime) -> Iter
         yield "no conditions yet: is Metacontroller running, and does its CompositeController reach the webhook?"
         return
     yield ""
-    yield from _table(
+    yield from table(
         [("CONDITION", "STATUS", "FOR", "REASON", "MESSAGE"), *(_condition_row(each, now) for each in conditions)]
     )
     ready: dict[str, Any] = next((each for each in conditions if each.get("type") == "Ready"), {})
@@ -174,9 +174,11 @@ def _child_state(child: Observed | None, *, wanted: bool) -> str:
     return "there" if wanted else "there, and let go by this answer"
 
 
-def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
     """Return rows as lines with aligned columns; the last column is as wide as it likes."""
     rows = list(rows)
+    if not rows:
+        return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
