@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -117,8 +118,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
 
-    def post_fork(self, _arbiter: Any, _worker: Any) -> None:
+    def post_fork(self, _arbiter: Any, worker: Any) -> None:
         """Make a worker of what the master was."""
+        # Until gunicorn sets the worker's own handlers the master's are there, and a SIGTERM would be lost: the master
+        # would wait for such a worker until its patience ends.
+        signal.signal(signal.SIGTERM, worker.handle_exit)
         if self._metrics is not None:
             self._metrics.server.socket.close()
         # A request alone makes a thousand containers, none of them in a cycle: collecting at every 700th is waste.

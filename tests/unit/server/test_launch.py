@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from gunicorn.config import Config
+from gunicorn.workers.base import Worker
 
 from userswarm.errors import SettingsError
 from userswarm.server import launch
@@ -15,7 +19,7 @@ from userswarm.server.commands import serve
 from userswarm.server.launch import check_exposure, gunicorn_options
 from userswarm.spec.settings import Settings
 from userswarm.web.addresses import is_loopback, split_bind
-from userswarm.web.gunicorn import memory_dir
+from userswarm.web.gunicorn import Server, memory_dir
 
 
 @pytest.mark.parametrize(
@@ -118,3 +122,28 @@ def test_the_help_tells_how_to_set_and_how_to_stop() -> None:
     text = CliRunner().invoke(serve, ["--help"]).output
     for word in ("USERSWARM_BIND", "SIGTERM", "/readyz", "--token-file", "[default: 127.0.0.1:8080]"):
         assert word in " ".join(text.split())
+
+
+class Starting:
+    """A worker that was just forked; gunicorn has not set its handlers yet."""
+
+    alive = True
+    handle_exit = Worker.handle_exit
+
+
+@pytest.fixture
+def as_in_the_master() -> Iterator[list[int]]:
+    """The handler that a worker has from the master: it notes a signal down, for nobody."""
+    noted: list[int] = []
+    threshold, before = gc.get_threshold(), signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    yield noted
+    signal.signal(signal.SIGTERM, before)
+    gc.set_threshold(*threshold)
+
+
+def test_a_worker_that_still_starts_takes_in_that_it_shall_stop(as_in_the_master: list[int]) -> None:
+    worker = Starting()
+    Server({}, lambda: None, None).post_fork(None, worker)  # type: ignore[arg-type, return-value]
+    signal.raise_signal(signal.SIGTERM)
+    assert not worker.alive
+    assert as_in_the_master == []
