@@ -17,6 +17,7 @@ import yaml
 from contract.rendered import MANIFESTS
 from fakes import NAMESPACE, Json, claim, config_map, job, pod, secret, service, stateful_set
 from properties.test_workloads import CORPUS
+from template_samples import SHIPPED
 from tenants import cron_job, deployment, limits, network_policy, quota, role_binding
 from userswarm.compose.plan import compute_plan
 from userswarm.spec.settings import Settings
@@ -65,7 +66,7 @@ def stored() -> dict[str, Json]:
         "a Deployment": deployment("d1", pods={"nodeSelector": {}, "tolerations": []}),
     }
     for name, swarm in swarms().items():
-        for child in compute_plan(swarm, Settings()).children():
+        for child in compute_plan(swarm, Settings(templates=SHIPPED)).children():
             if "namespace" in child["metadata"]:
                 child["metadata"]["namespace"] = NAMESPACE
             # What is made of every swarm is among the samples.
