@@ -78,6 +78,18 @@ def http(report: Report, seconds: float, rounds: int, crowd: int) -> None:
     webhook_benchmark.run(report, seconds, rounds, crowd)
 
 
+@benchmarks.command("gate")
+@_SECONDS
+@_ROUNDS
+@_reported
+def gate(report: Report, seconds: float, rounds: int) -> None:
+    """`userswarm gate` over loopback, asked by wrk as Envoy asks: decisions a second, and what each costs."""
+    # Only here: the others measure what runs without the Kubernetes client.
+    from benchmarks.gate import run
+
+    run(report, seconds, rounds)
+
+
 @benchmarks.command("cluster")
 @_SWARMS
 @_reported

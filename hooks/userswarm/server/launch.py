@@ -13,8 +13,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-import gevent
-
 from userswarm.errors import SettingsError
 from userswarm.server.app import EXTENSION, create_app
 from userswarm.server.cluster import find_api
@@ -93,13 +91,12 @@ class _Webhook(Server):
         # For a TLS handshake that does not go on; gunicorn takes it off once the connection is made.
         socket.setdefaulttimeout(self._settings.request_timeout)
 
-    def pre_request(self, _worker: Any, request: Any) -> None:
+    def pre_request(self, worker: Any, request: Any) -> None:
         """Let a connection end with a request whose body is too large: gunicorn would read all of it for the next one.
 
         What is a little too large it may read, or the client would see a reset instead of the 413.
         """
-        # gevent goes on with a client as long as something of it is there: who asks on and on would be all it serves.
-        gevent.sleep(0)
+        super().pre_request(worker, request)
         headers = dict(request.headers)
         length = headers.get("CONTENT-LENGTH", "0")
         if "TRANSFER-ENCODING" in headers or int(length) > 2 * self._settings.max_body_bytes:

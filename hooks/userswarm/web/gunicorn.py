@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
@@ -129,7 +130,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         gc.set_threshold(50_000, 20, 20)
 
     def pre_request(self, _worker: Any, _request: Any) -> None:
-        """Do nothing: a request's head is there."""
+        """Let others have their turn, now that a request's head is there.
+
+        gevent goes on with a client as long as something of it is there: who asks on and on would be all it serves.
+        """
+        gevent.sleep(0)
 
     def worker_exit(self, _arbiter: Any, worker: Any) -> None:
         """Let a worker end in silence."""

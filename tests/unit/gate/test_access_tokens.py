@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from typing import Any
 
 import jwt
@@ -19,6 +20,7 @@ from unit.gate.gates import (
     ISSUER,
     OTHER_RSA_KEY,
     RSA_KEY,
+    Clock,
     FakeIssuer,
     access_tokens,
     claims,
@@ -33,6 +35,14 @@ from userswarm.gate.answers import Refused
 def now() -> int:
     """Return the time of the test; that of its collection is long past by then."""
     return int(time.time())
+
+
+class Tomorrow(datetime):
+    """A clock on which whatever is good today has expired."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Tomorrow:
+        return cls.fromtimestamp(now() + 86_400, tz)
 
 
 PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
@@ -96,6 +106,7 @@ ATTACKS: dict[str, tuple[str, Callable[[], str]]] = {
     "issued in the future": ("not-yet", lambda: token(iat=now() + 120)),
     "no expiry": ("malformed", lambda: token(exp=None)),
     "an expiry that is no number": ("malformed", lambda: token(exp="never")),
+    "an expiry that never comes": ("malformed", lambda: token(exp=float("inf"))),
     "another audience": ("audience", lambda: token(aud="someone-else")),
     "our audience's beginning": ("audience", lambda: token(aud="user")),
     "no audience": ("malformed", lambda: token(aud=None)),
@@ -136,6 +147,7 @@ GOOD_ONES: dict[str, Callable[[], str]] = {
     "for several audiences": lambda: token(aud=["other", "userswarm"]),
     "expired within the leeway": lambda: token(exp=now() - 10),
     "valid within the leeway": lambda: token(nbf=now() + 10),
+    "with an expiry in quotes": lambda: token(exp=str(now() + 300)),
     "with a header that leads elsewhere": lambda: token(headers={"typ": "at+jwt", "jku": "https://evil.example/"}),
 }
 
@@ -154,6 +166,29 @@ def test_a_token_of_nobody_is_forbidden(user: str) -> None:
     with pytest.raises(Refused) as refusal:
         access_tokens(user_claim="uid").user_of(signed)
     assert (refusal.value.code, refusal.value.reason) == (403, "no-user")
+
+
+def test_a_token_that_was_good_is_not_when_it_has_expired_or_its_key_was_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issuer, clock, good = FakeIssuer(), Clock(), token()
+    tokens = access_tokens(issuer, clock)
+    assert [tokens.user_of(good) for _ in range(3)] == ["alice"] * 3
+
+    issuer.document = jwks(jwk(OTHER_RSA_KEY, "rsa"))
+    clock.now += 3600
+    with pytest.raises(Refused) as refusal:
+        tokens.user_of(good)
+    assert refusal.value.reason == "signature"
+
+    others = access_tokens()
+    assert others.user_of(good) == "alice"
+    tomorrow = time.time() + 86_400
+    monkeypatch.setattr("userswarm.gate.tokens.oidc.time.time", lambda: tomorrow)
+    monkeypatch.setattr("jwt.api_jwt.datetime", Tomorrow)
+    with pytest.raises(Refused) as refusal:
+        others.user_of(good)
+    assert refusal.value.reason == "expired"
 
 
 def test_the_claim_and_the_prefix_are_the_issuers() -> None:

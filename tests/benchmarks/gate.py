@@ -1,0 +1,191 @@
+"""The gate's decisions over loopback, all out of memory: how many a second, and what each costs.
+
+wrk asks as Envoy does: many connections that stay open, a check for each request, by tokens of a throw-away issuer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import yaml
+
+from benchmarks.report import Report, Value
+from benchmarks.serving import Server
+from devcluster.rest import RestServer
+from unit.backend.world import World, make_api, make_api_client
+from unit.gate.gates import EC_KEY, ISSUER, RSA_KEY, jwk, jwks, make_swarm, token
+from userswarm.spec.settings import PREFIX
+
+_SCRIPT = """
+local tokens, number = {{}}, 0
+for line in io.lines("{tokens}") do table.insert(tokens, line) end
+request = function()
+    number = number % #tokens + 1
+    local headers = {{["Authorization"] = "Bearer " .. tokens[number], ["Host"] = "gate.example.com"}}
+    return wrk.format("GET", "/check/v1/workspaces/w" .. number .. "/chat?q=1", headers)
+end
+done = function(summary, latency, requests)
+    local errors = summary.errors
+    io.write(string.format(
+        '\\n{{"requests": %d, "seconds": %f, "p50": %d, "p99": %d, "failed": %d}}\\n',
+        summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+_USERS = 200
+_PATIENCE = 60.0
+
+_TOKENS: dict[str, Callable[[str], str]] = {
+    "static tokens": lambda user: f"token-of-{user}",
+    "RS256": lambda user: token(sub=user, exp=int(time.time()) + 3600),
+    "ES256": lambda user: token(EC_KEY, "ES256", kid="ec", sub=user, exp=int(time.time()) + 3600),
+}
+
+
+def run(report: Report, seconds: float, rounds: int) -> None:
+    """Measure each kind of token with one worker and with two."""
+    if shutil.which("wrk") is None:
+        report.add("wrk is not installed (apt-get install wrk): no measurement over HTTP", [{"": "skipped"}])
+        return
+    rows: list[dict[str, Value]] = []
+    with RestServer(make_api()) as rest, _issuer() as keys, tempfile.TemporaryDirectory() as folder:
+        world = World(rest.api, rest, make_api_client(rest.url))
+        for number in range(1, _USERS + 1):
+            make_swarm(world, f"w{number}", f"user-{number}")
+        settings = _write_settings(Path(folder), rest, keys)
+        for workers in (1, 2):
+            with _gate(settings, workers) as running:
+                for kind, make in _TOKENS.items():
+                    users = [make(f"user-{number}") for number in range(1, _USERS + 1)]
+                    for connections in (8, 64):
+                        found = [_ask(running, Path(folder), users, connections, seconds) for _ in range(rounds)]
+                        rows.append(_summary(f"{workers} workers, {kind}, {connections} connections", found, running))
+        world.api_client.close()
+    report.add(f"Decisions of the gate, {_USERS} users in turn: best of {rounds}", rows)
+
+
+@contextmanager
+def _issuer() -> Iterator[str]:
+    """Serve the keys of a throw-away issuer, and give their address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = jwks(jwk(RSA_KEY, "rsa"), jwk(EC_KEY, "ec"))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/jwks"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _write_settings(folder: Path, rest: RestServer, keys: str) -> dict[str, str]:
+    """Write the files of a gate, and return its variables."""
+    users = range(1, _USERS + 1)
+    digests = (hashlib.sha256(f"token-of-user-{number}".encode()).hexdigest() for number in users)
+    files = {
+        "kubeconfig": yaml.safe_dump(rest.kubeconfig()),
+        "tokens": "".join(f"{digest} user-{number}\n" for number, digest in zip(users, digests, strict=True)),
+        "hosts": "".join(f"127.0.0.1:1 swarm-workspace-w{number}.userswarms.svc:42617\n" for number in users),
+        "issuers": f'[[issuer]]\nissuer = "{ISSUER.issuer}"\naudience = ["userswarm"]\njwks_url = "{keys}"\n'
+        'algorithms = ["RS256", "ES256"]\n',
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    gate = {"TOKEN_FILE": "tokens", "HOSTS_FILE": "hosts", "ISSUERS_FILE": "issuers", "AUDIT": "audit"}
+    own = {f"{PREFIX}GATE_{variable}": str(folder / name) for variable, name in gate.items()}
+    return {"KUBECONFIG": str(folder / "kubeconfig"), **own}
+
+
+@contextmanager
+def _gate(settings: dict[str, str], workers: int) -> Iterator[Server]:
+    """Run `userswarm gate` on a free loopback port, until all its workers can let users in."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | settings
+    environment |= {f"{PREFIX}GATE_BIND": f"127.0.0.1:{port}", f"{PREFIX}GATE_WORKERS": str(workers)}
+    environment |= {f"{PREFIX}GATE_LOG_LEVEL": "error"}
+    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "gate"]
+    began = time.perf_counter()
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            _wait_until_ready(port, process)
+            running = Server(port, process.pid, time.perf_counter() - began)
+            # The first worker answers before the last one is there, and would keep all connections of a short load.
+            while len(running.workers()) < workers:
+                time.sleep(0.01)
+            time.sleep(3)
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise RuntimeError("userswarm gate is not ready")
+
+
+def _ask(running: Server, folder: Path, users: list[str], connections: int, seconds: float) -> dict[str, float]:
+    (folder / "users").write_text("\n".join(users) + "\n", encoding="utf-8")
+    script = folder / "ask.lua"
+    script.write_text(_SCRIPT.format(tokens=folder / "users"), encoding="utf-8")
+    before = running.cpu_seconds()
+    words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
+    words.append(f"http://127.0.0.1:{running.port}/")
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    used = running.cpu_seconds() - before
+    found: dict[str, float] = json.loads(output.strip().splitlines()[-1])
+    return {**found, "rate": found["requests"] / found["seconds"], "cpu": used / found["requests"] * 1000}
+
+
+def _summary(what: str, found: list[dict[str, float]], running: Server) -> dict[str, Value]:
+    best = max(found, key=lambda each: each["rate"])
+    return {
+        "": what,
+        "decisions/s": best["rate"],
+        "median/s": statistics.median(each["rate"] for each in found),
+        "p50 ms": best["p50"] / 1000,
+        "p99 ms": best["p99"] / 1000,
+        "CPU ms each": min(each["cpu"] for each in found),
+        "refused or failed": int(sum(each["failed"] for each in found)),
+        "RSS MB": running.memory()["rss"],
+    }
