@@ -211,6 +211,20 @@ def test_what_could_be_read_in_two_ways_never_reaches_another_runtime(at: Scene,
     assert len(at.arrived()) <= len(at.gate.seen) <= 1
 
 
+@pytest.mark.parametrize(
+    ("attempt", "status"), [("an absolute form", 404), ("an escaped slash", 400), ("a tunnel", 404)]
+)
+def test_what_is_no_plain_path_is_refused_before_anybody_is_asked(at: Scene, attempt: str, status: int) -> None:
+    assert at.door.send(ATTEMPTS[attempt]).startswith(f"HTTP/1.1 {status} ".encode())
+    assert at.gate.seen == []
+
+
+def test_a_client_cannot_tell_envoy_what_to_do(at: Scene) -> None:
+    orders = ("x-envoy-retry-on: 5xx,reset", "x-envoy-max-retries: 5", "x-envoy-hedge-on-per-try-timeout: true")
+    assert at.door.send(request(f"GET {HOME}/nothing HTTP/1.1", *orders)).startswith(b"HTTP/1.1 503 ")
+    assert len(at.arrived()) == 1
+
+
 def test_an_answer_too_many_is_nobodys(at: Scene) -> None:
     assert at.door.ask("GET", f"{HOME}/two", **AS_ALICE)[1] == b"1"
     for _ in range(5):

@@ -75,14 +75,14 @@ def _protocols(settings: EnvoySettings) -> Config:
 
 def _clients_words(settings: EnvoySettings) -> Config:
     """Return what becomes of the headers by which a client could speak for others."""
-    stripped: list[Config] = [{"prefix": "x-userswarm-"}, {"prefix": "x-envoy-"}, {"exact": "forwarded"}]
+    stripped: list[Config] = [{"prefix": "x-userswarm-"}, {"exact": "forwarded"}]
     if not settings.trusted_hops:
         stripped += [{"prefix": "x-forwarded-"}, {"exact": "x-real-ip"}]
     mutations = [{"remove_on_match": {"key_matcher": matcher}} for matcher in stripped]
     return {
         "use_remote_address": True,
         "xff_num_trusted_hops": settings.trusted_hops,
-        # Nobody is: a client of our own network speaks for nobody else either.
+        # Nobody is, so that nobody's x-envoy-* is heard: a client of our own network is a client.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": _NOWHERE, "prefix_len": 32}]},
         "generate_request_id": True,
         "preserve_external_request_id": False,
