@@ -53,7 +53,7 @@ class Door:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         with self._stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(command(configuration, workers=2), stderr=stderr)
+            self.process = subprocess.Popen(command(find_envoy(), configuration, workers=2), stderr=stderr)
         eventually(self.is_ready)
 
     def is_ready(self) -> bool:

@@ -14,7 +14,7 @@ import yaml
 from gate.door import opened, require_envoy
 from unit.server.certificates import Authority
 from userswarm.errors import SettingsError
-from userswarm.gate.envoy.running import command, write_files
+from userswarm.gate.envoy.running import command, find_envoy, write_files
 from userswarm.gate.envoy.settings import EnvoySettings
 from userswarm.gate.settings import GateSettings
 
@@ -37,7 +37,7 @@ def test_envoy_takes_it_without_a_warning(name: str, tmp_path: Path) -> None:
     )
     # Envoy opens the pipe, and waits for who reads it.
     pipe = os.open(tmp_path / "pipe", os.O_RDWR)
-    validate = [*command(configuration, workers=1), "--mode", "validate"]
+    validate = [*command(find_envoy(), configuration, workers=1), "--mode", "validate"]
     done = subprocess.run(validate, capture_output=True, text=True, check=False, timeout=120)
     os.close(pipe)
     assert done.returncode == 0, done.stderr

@@ -72,14 +72,14 @@ def serve_with_envoy(environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="userswarm-gate-") as scratch:
         own = {f"{PREFIX}RUN_DIR": scratch, f"{GATE_PREFIX}ACCESS_LOG": f"{scratch}/streams"} | dict(environ)
         settings = EnvoySettings.from_environment(own, GateSettings.from_environment(own))
-        envoy = command(write_files(settings), workers=min(4, os.cpu_count() or 1))
+        envoy = command(find_envoy(), write_files(settings), workers=min(4, os.cpu_count() or 1))
         return run_together([[sys.executable, "-m", "userswarm.cli", "gate", "--no-envoy"], envoy], own)
 
 
-def command(configuration: Path, *, workers: int) -> list[str]:
-    """Return the command line; hot restart is not for one that lives and ends with a gate."""
+def command(envoy: str, configuration: Path, *, workers: int) -> list[str]:
+    """Return the command line of a binary; hot restart is not for one that lives and ends with a gate."""
     return [
-        find_envoy(),
+        envoy,
         "--config-path",
         str(configuration),
         "--concurrency",
