@@ -90,6 +90,17 @@ def gate(report: Report, seconds: float, rounds: int) -> None:
     run(report, seconds, rounds)
 
 
+@benchmarks.command("gate-envoy")
+@click.option("--seconds", default=10.0, show_default=True, help="How long each way is asked.")
+@_ROUNDS
+@_reported
+def gate_envoy(report: Report, seconds: float, rounds: int) -> None:
+    """What the gate adds through Envoy at 500 requests a second, and what 1,000 idle streams cost."""
+    from benchmarks.gate_envoy import run
+
+    run(report, seconds, rounds)
+
+
 @benchmarks.command("cluster")
 @_SWARMS
 @_reported

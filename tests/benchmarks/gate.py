@@ -49,7 +49,7 @@ done = function(summary, latency, requests)
 end
 """
 
-_USERS = 200
+USERS = 200
 _PATIENCE = 60.0
 
 _TOKENS: dict[str, Callable[[str], str]] = {
@@ -65,24 +65,24 @@ def run(report: Report, seconds: float, rounds: int) -> None:
         report.add("wrk is not installed (apt-get install wrk): no measurement over HTTP", [{"": "skipped"}])
         return
     rows: list[dict[str, Value]] = []
-    with RestServer(make_api()) as rest, _issuer() as keys, tempfile.TemporaryDirectory() as folder:
+    with RestServer(make_api()) as rest, issuer() as keys, tempfile.TemporaryDirectory() as folder:
         world = World(rest.api, rest, make_api_client(rest.url))
-        for number in range(1, _USERS + 1):
+        for number in range(1, USERS + 1):
             make_swarm(world, f"w{number}", f"user-{number}")
-        settings = _write_settings(Path(folder), rest, keys)
+        settings = write_settings(Path(folder), rest, keys)
         for workers in (1, 2):
-            with _gate(settings, workers) as running:
+            with running_gate(settings, workers) as running:
                 for kind, make in _TOKENS.items():
-                    users = [make(f"user-{number}") for number in range(1, _USERS + 1)]
+                    users = [make(f"user-{number}") for number in range(1, USERS + 1)]
                     for connections in (8, 64):
                         found = [_ask(running, Path(folder), users, connections, seconds) for _ in range(rounds)]
                         rows.append(_summary(f"{workers} workers, {kind}, {connections} connections", found, running))
         world.api_client.close()
-    report.add(f"Decisions of the gate, {_USERS} users in turn: best of {rounds}", rows)
+    report.add(f"Decisions of the gate, {USERS} users in turn: best of {rounds}", rows)
 
 
 @contextmanager
-def _issuer() -> Iterator[str]:
+def issuer() -> Iterator[str]:
     """Serve the keys of a throw-away issuer, and give their address."""
 
     class Answers(BaseHTTPRequestHandler):
@@ -106,14 +106,14 @@ def _issuer() -> Iterator[str]:
             thread.join()
 
 
-def _write_settings(folder: Path, rest: RestServer, keys: str) -> dict[str, str]:
-    """Write the files of a gate, and return its variables."""
-    users = range(1, _USERS + 1)
+def write_settings(folder: Path, rest: RestServer, keys: str, runtime: str = "127.0.0.1:1") -> dict[str, str]:
+    """Write the files of a gate, and return its variables; all Services lead to `runtime`."""
+    users = range(1, USERS + 1)
     digests = (hashlib.sha256(f"token-of-user-{number}".encode()).hexdigest() for number in users)
     files = {
         "kubeconfig": yaml.safe_dump(rest.kubeconfig()),
         "tokens": "".join(f"{digest} user-{number}\n" for number, digest in zip(users, digests, strict=True)),
-        "hosts": "".join(f"127.0.0.1:1 swarm-workspace-w{number}.userswarms.svc:42617\n" for number in users),
+        "hosts": "".join(f"{runtime} swarm-workspace-w{number}.userswarms.svc:42617\n" for number in users),
         "issuers": f'[[issuer]]\nissuer = "{ISSUER.issuer}"\naudience = ["userswarm"]\njwks_url = "{keys}"\n'
         'algorithms = ["RS256", "ES256"]\n',
     }
@@ -125,7 +125,7 @@ def _write_settings(folder: Path, rest: RestServer, keys: str) -> dict[str, str]
 
 
 @contextmanager
-def _gate(settings: dict[str, str], workers: int) -> Iterator[Server]:
+def running_gate(settings: dict[str, str], workers: int) -> Iterator[Server]:
     """Run `userswarm gate` on a free loopback port, until all its workers can let users in."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,7 +133,7 @@ def _gate(settings: dict[str, str], workers: int) -> Iterator[Server]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | settings
     environment |= {f"{PREFIX}GATE_BIND": f"127.0.0.1:{port}", f"{PREFIX}GATE_WORKERS": str(workers)}
     environment |= {f"{PREFIX}GATE_LOG_LEVEL": "error"}
-    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "gate"]
+    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "gate", "--no-envoy"]
     began = time.perf_counter()
     with subprocess.Popen(command, env=environment) as process:
         try:

@@ -39,11 +39,12 @@ class Server:
 
     def memory(self) -> dict[str, float]:
         """Return megabytes of the largest worker: resident, and of these its own, shared with nobody."""
-        found = [_memory(pid) for pid in self.workers()]
+        found = [memory_of(pid) for pid in self.workers()]
         return {"rss": max(each["VmRSS"] for each in found), "own": max(each["RssAnon"] for each in found)}
 
 
-def _memory(pid: int) -> dict[str, float]:
+def memory_of(pid: int) -> dict[str, float]:
+    """Return megabytes of a process: resident, and of these its own."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
     return {name: int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")}

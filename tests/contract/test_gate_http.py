@@ -87,7 +87,7 @@ def run_gate(world: World, folder: Path, **settings: str) -> Iterator[Running]:
         "KUBECONFIG": str(folder / "kubeconfig"),
         **{f"{PREFIX}{name}": text for name, text in given.items()},
     }
-    command = [sys.executable, "-c", "from userswarm.cli import main; raise SystemExit(main())", "gate"]
+    command = [sys.executable, "-c", "from userswarm.cli import main; raise SystemExit(main())", "gate", "--no-envoy"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
         running = Running(world, folder, port, metrics_port, process)
         try:
@@ -202,7 +202,7 @@ def test_what_cannot_work_ends_at_once_and_says_why(tmp_path: Path, settings: di
     own = {name: value for name, value in os.environ.items() if not name.startswith("USERSWARM_")}
     given = {name: file if text == "FILE" else text for name, text in settings.items()}
     done = subprocess.run(
-        [sys.executable, "-c", "from userswarm.cli import main; raise SystemExit(main())", "gate"],
+        [sys.executable, "-c", "from userswarm.cli import main; raise SystemExit(main())", "gate", "--no-envoy"],
         env={**own, f"{PREFIX}BIND": f"127.0.0.1:{free_port()}", **given},
         capture_output=True,
         text=True,

@@ -35,15 +35,20 @@ def require_envoy() -> None:
 class Door:
     """One Envoy on free ports of loopback; `told` is what the stream log has said so far."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, *, read: bool = True, **settings: Any) -> None:
+        """`read`: whether the stream log is read here; else the gate has to."""
         self.port, self.status = free_port(), free_port()
         self.log = directory / "access.log"
         self.settings = EnvoySettings(
             listen=f"127.0.0.1:{self.port}",
             status=f"127.0.0.1:{self.status}",
             run_dir=str(directory / "run"),
-            stream_log=str(directory / "streams"),
-            **{"access_log": str(self.log), "stream_log_interval": 1, **settings},
+            **{
+                "access_log": str(self.log),
+                "stream_log": str(directory / "streams"),
+                **({"stream_log_interval": 1} if read else {}),
+                **settings,
+            },
         )
         self.told: list[dict[str, Any]] = []
         self._stderr = directory / "envoy.log"
@@ -51,7 +56,8 @@ class Door:
         # Both ends at once: opening blocks nobody, and Envoy's leaving is no end of file.
         self._pipe = os.open(directory / "streams", os.O_RDWR)
         self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        if read:
+            self._reader.start()
         with self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(command(find_envoy(), configuration, workers=2), stderr=stderr)
         eventually(self.is_ready)
@@ -97,8 +103,9 @@ class Door:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(30)
-        os.write(self._pipe, b"\n")
-        self._reader.join(30)
+        if self._reader.is_alive():
+            os.write(self._pipe, b"\n")
+            self._reader.join(30)
         os.close(self._pipe)
 
     def _read(self) -> None:
