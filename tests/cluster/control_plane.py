@@ -22,7 +22,7 @@ from pathlib import Path
 
 from unit.server.certificates import Authority
 
-_PATIENCE = 120
+_PATIENCE = 300
 """Seconds after which a control plane that has not come up is taken for broken."""
 
 # Killed, not asked: the API server would wait for its watchers, and the data is thrown away.

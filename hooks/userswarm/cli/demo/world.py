@@ -22,7 +22,7 @@ from userswarm.cli.demo.cluster import Cluster, composite_controller
 from userswarm.errors import UserSwarmError
 from userswarm.spec.settings import PREFIX
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class DemoError(UserSwarmError):
