@@ -9,6 +9,7 @@ serving    `userswarm serve` as a subprocess, and what Linux says of its workers
 webhook    gunicorn over loopback, asked by wrk; cold start; many swarms in turn
 cluster    the dev cluster with thousands of swarms
 lab        many swarms at once on a real cluster; budgets has what they may cost
+sleep      many swarms that fall asleep on a real cluster, and are woken
 resolve    finding a user's endpoint in the backend
 
 Nothing here asserts a time: numbers are of one machine at one moment. The smallest of several rounds says most where

@@ -21,8 +21,8 @@ from e2e.story import Object, is_in_phase, is_verified, path_of
 from userswarm.backend import UserSwarmClient
 from userswarm.backend.naming import swarm_name
 
-LIFECYCLE = {"idleAfter": "2m"}
-"""The shortest window that the CRD allows."""
+LIFECYCLE = {"idleAfter": "5m"}
+"""Longer than hundreds of swarms take to come up, so that nobody sleeps before all are verified."""
 
 ASLEEP = 60.0
 """Seconds for which all sleep."""
