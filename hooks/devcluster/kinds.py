@@ -54,6 +54,9 @@ BUILT_IN = (
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", generation=True),
     Kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
     Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
+    # Of a neighbour that is often there: CloudNativePG. It takes any spec, and nobody acts on it.
+    Kind("postgresql.cnpg.io/v1", "Database", "databases", generation=True, status=True),
+    Kind("postgresql.cnpg.io/v1", "DatabaseRole", "databaseroles", generation=True, status=True),
     Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", generation=True),
     Kind(
         "metacontroller.k8s.io/v1alpha1",

@@ -14,6 +14,7 @@ from contract.rendered import ROOT, UPSTREAM_STAND_IN
 
 _PUBLISHED = ROOT.parent / "shared" / "crds"
 _METACONTROLLER = "metacontroller-crds-v1.yaml"
+DATABASES = ("Database", "DatabaseRole")
 
 
 def upstream() -> str:
@@ -40,8 +41,10 @@ def _metacontrollers() -> str:
 
 
 def neighbours() -> list[dict[str, Any]]:
-    """Return the CRDs that components of ours need, and the namespace of Envoy Gateway."""
+    """Return what components of ours need: CRDs of others, and namespaces of the platform's and of Envoy Gateway."""
     return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "databases"}},
+        *(_published(f"cnpg-v1.30.0.{kind.lower()}s") or _crd("postgresql.cnpg.io", "v1", kind) for kind in DATABASES),
         *(
             _crd("gateway.envoyproxy.io", "v1alpha1", kind)
             for kind in ("Backend", "ClientTrafficPolicy", "HTTPRouteFilter", "SecurityPolicy")
@@ -53,6 +56,12 @@ def neighbours() -> list[dict[str, Any]]:
         _crd("monitoring.coreos.com", "v1", "PrometheusRule"),
         _crd("monitoring.coreos.com", "v1", "ServiceMonitor"),
     ]
+
+
+def _published(name: str) -> dict[str, Any] | None:
+    path = _PUBLISHED / f"{name}.yaml"
+    found: dict[str, Any] | None = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
 
 
 def _crd(group: str, version: str, kind: str, scope: str = "Namespaced") -> dict[str, Any]:

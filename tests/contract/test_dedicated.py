@@ -17,7 +17,10 @@ from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.identity import SWARM_LABEL
 from userswarm.spec.schema import load_crd
 from userswarm.spec.slugs import SWARM_PREFIX
-from userswarm.wire.k8s import CHILD_KINDS, COMPONENT_KINDS, DEDICATED_KINDS, Kind
+from userswarm.wire.k8s import CHILD_KINDS, COMPONENT_KINDS, DEDICATED_KINDS, PLATFORM_KINDS, Kind
+
+THERE = [kind for kind in CHILD_KINDS if kind not in PLATFORM_KINDS]
+"""Of the kinds that a swarm's own namespace may have."""
 
 WRITE = ("get", "create", "update", "delete")
 Permission = tuple[str, str, str]
@@ -99,7 +102,7 @@ def test_an_installed_wheel_carries_the_component() -> None:
 def test_metacontroller_may_write_every_child_wherever_a_swarms_namespace_is(dedicated: list[Object]) -> None:
     granted = granted_to(dedicated, "metacontroller", everywhere=True)
     # Those of other components too: a Dedicated swarm may have what they bring.
-    assert {(group_of(kind), kind.resource, verb) for kind in CHILD_KINDS for verb in WRITE} - granted == set()
+    assert {(group_of(kind), kind.resource, verb) for kind in THERE for verb in WRITE} - granted == set()
 
 
 def test_without_the_component_metacontroller_writes_nothing_outside_userswarms() -> None:
@@ -209,8 +212,8 @@ def test_metacontrollers_policy_covers_every_child_and_names_the_namespaces_as_t
     policy = named(dedicated, "ValidatingAdmissionPolicy", "userswarm-metacontroller")["spec"]
     binding = named(dedicated, "ValidatingAdmissionPolicyBinding", "userswarm-metacontroller")["spec"]
     (rule,) = policy["matchConstraints"]["resourceRules"]
-    assert {kind.resource for kind in CHILD_KINDS} - set(rule["resources"]) == set()
-    assert {group_of(kind) for kind in CHILD_KINDS} - set(rule["apiGroups"]) == set()
+    assert {kind.resource for kind in THERE} - set(rule["resources"]) == set()
+    assert {group_of(kind) for kind in THERE} - set(rule["apiGroups"]) == set()
     assert set(rule["operations"]) == {"CREATE", "UPDATE", "DELETE"}
     text = yaml.safe_dump(policy, width=10_000)
     assert f"startsWith('{SWARM_PREFIX}')" in text

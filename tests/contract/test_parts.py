@@ -59,7 +59,7 @@ EVERYTHING = scenes.user_swarm(
     workloads=[samples.deployment(), samples.service(), samples.config_map(), samples.job(), samples.cron_job()],
     lifecycle={"idleAfter": "30m", "activityCheck": {"path": "/activity"}, "expireAfter": "720h"},
 )
-TEMPLATED = {**EVERYTHING, "spec": {**EVERYTHING["spec"], "template": {"name": "everything"}}}
+TEMPLATED = scenes.user_swarm(template=template_samples.asked("http-agent", features={"postgres": True}))
 SUSPENDED = {**EVERYTHING, "spec": {**EVERYTHING["spec"], "suspend": True}}
 """A swarm that a person put to rest has no lifecycle of its own."""
 

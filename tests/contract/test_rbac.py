@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from contract.rendered import Object, named, of_kind, offered_components, production_with, rendered
-from userswarm.wire.k8s import COMPONENT_KINDS
+from userswarm.wire.k8s import COMPONENT_KINDS, PLATFORM_KINDS
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}
@@ -108,8 +108,10 @@ def test_the_webhook_reads_children_by_name_where_runtimes_are_and_nothing_else(
 
 def test_the_webhook_reads_elsewhere_only_with_dedicated_swarms(everything: list[Object]) -> None:
     role = named(everything, "ClusterRole", "userswarm-webhook-dedicated")
-    # A Dedicated swarm may have whatever another component brings.
-    assert permissions(role) == LOOKED_UP | {(group, resource, "get") for group, resource in child_kinds(everything)}
+    # A Dedicated swarm may have whatever another component brings, but for what lives in one place of the platform's.
+    elsewhere = {(group_of(kind.api_version), kind.resource) for kind in PLATFORM_KINDS}
+    kinds = child_kinds(everything) - elsewhere
+    assert permissions(role) == LOOKED_UP | {(group, resource, "get") for group, resource in kinds}
     bound = {
         "everything": {"userswarm-webhook", *(f"userswarm-webhook-{name}" for name in COMPONENT_KINDS)},
         "overlays/dev": {"userswarm-webhook"},

@@ -5,37 +5,64 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 import scenes
 import template_samples as samples
 from stories import NAME, NAMESPACE, SWARM, condition, created, pod_uid, status, writes_while
-from userswarm.cli.demo.cluster import Cluster
+from userswarm.cli.demo.cluster import Cluster, composite_controller
 from userswarm.compose.plan import compute_plan
+from userswarm.spec.manifests import manifest_path
+from userswarm.wire.k8s import PLATFORM_KINDS
 
 NAMES = sorted(samples.OFFERED.names())
 
 
 def of(name: str, **template: Any) -> Cluster:
     asked = samples.asked(name, **template)
-    cluster = Cluster(samples.SETTINGS)
+    cluster = Cluster(samples.SETTINGS, controller=controller())
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "databases"}})
     parent = {**scenes.user_swarm(NAME), "spec": {"userId": "user-1", "template": asked}}
     for each in sorted(mounted(compute_plan(parent, samples.SETTINGS).children())):
         make(cluster, *each)
     created(cluster=cluster, template=asked)
+    apply_databases(cluster)
     assert status(cluster)["verified"] is True, condition(cluster, "Ready")
     return cluster
 
 
+def controller() -> Any:
+    """Return our CompositeController with the kinds of swarms that have a database."""
+    found = composite_controller()
+    patch = manifest_path("components/cnpg/compositecontroller.yaml").read_text(encoding="utf-8")
+    found["spec"]["childResources"] += [step["value"] for step in yaml.safe_load(patch)]
+    return found
+
+
+def databases(cluster: Cluster) -> list[Any]:
+    return [each for kind in PLATFORM_KINDS for each in cluster.api.list(kind.api_version, kind.kind, "databases")]
+
+
+def apply_databases(cluster: Cluster, **status: Any) -> None:
+    """Say of each database what CloudNativePG would."""
+    for each in databases(cluster):
+        seen = {"observedGeneration": each["metadata"]["generation"], "applied": True}
+        cluster.api.update_status({**each, "status": {**seen, **status}}, actor="cnpg")
+    cluster.settle()
+
+
 def mounted(children: list[Any]) -> set[tuple[str, str, str]]:
-    """Return the kind, name and a key of every Secret and ConfigMap that the Pods among some children mount."""
+    """Return the kind, name and a key of every Secret and ConfigMap that the Pod among some children needs."""
+    (pod,) = (each["spec"]["template"]["spec"] for each in children if each["kind"] == "StatefulSet")
     found = set()
-    for child in children:
-        for volume in child["spec"]["template"]["spec"].get("volumes", ()) if child["kind"] == "StatefulSet" else ():
-            for kind, field in (("Secret", "secretName"), ("ConfigMap", "name")):
-                source = volume.get(kind[0].lower() + kind[1:])
-                if source is not None and not source[field].startswith(f"{SWARM}-config"):
-                    keys = [each["key"] for each in source.get("items", ())] or ["key"]
-                    found |= {(kind, source[field], key) for key in keys}
+    for volume in pod.get("volumes", ()):
+        for kind, field, source in (("Secret", "secretName", "secret"), ("ConfigMap", "name", "configMap")):
+            if source in volume and volume[source][field] != f"{SWARM}-config":
+                keys = [each["key"] for each in volume[source].get("items", ())] or ["key"]
+                found |= {(kind, volume[source][field], key) for key in keys}
+    for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+        asked = [each.get("valueFrom", {}).get("secretKeyRef", {}) for each in container.get("env", ())]
+        found |= {("Secret", each["name"], each["key"]) for each in asked if each}
     return found
 
 
@@ -132,3 +159,52 @@ def test_a_revision_that_is_gone_or_changed_touches_no_child_and_heals_when_it_i
         cluster.run(90)
         assert status(cluster)["verified"] is True
         assert pod_uid(cluster) == pod
+
+
+# --- a database ------------------------------------------------------------------------------------------------------
+
+
+def test_a_swarm_with_a_database_waits_for_it_and_says_what_is_in_the_way() -> None:
+    cluster = of("http-agent", features={"postgres": True})
+    role, database = sorted(databases(cluster), key=lambda each: str(each["kind"]), reverse=True)
+    assert (role["kind"], database["kind"]) == ("DatabaseRole", "Database")
+    assert database["spec"] == {
+        "cluster": {"name": "pg"},
+        "databaseReclaimPolicy": "retain",
+        "ensure": "present",
+        "name": "swarm_workspace_story",
+        "owner": "swarm_workspace_story",
+        "extensions": [{"ensure": "present", "name": "vector"}],
+    }
+    assert role["spec"]["passwordSecret"] == {"name": f"{SWARM}-role"}
+    assert condition(cluster, "DatabaseReady")["status"] == "True"
+
+    apply_databases(cluster, applied=False, message='role "x" does not exist')
+    assert status(cluster)["verified"] is False
+    told = condition(cluster, "DatabaseReady")
+    assert told["reason"] == "DatabaseRefused"
+    assert told["message"].endswith('is refused: role "x" does not exist')
+    apply_databases(cluster)
+    assert status(cluster)["verified"] is True
+
+
+def test_a_database_is_never_dropped_because_its_feature_is_switched_off() -> None:
+    cluster = of("http-agent", features={"postgres": True})
+    before = databases(cluster)
+    cluster.edit(NAME, {"spec": {"template": {"features": {"postgres": False}}}})
+    cluster.run(60)
+    assert databases(cluster) == before
+    assert status(cluster)["verified"] is True
+    cluster.delete(NAME)
+    cluster.settle()
+    assert databases(cluster) == []
+
+
+def test_without_the_component_a_swarm_with_a_database_says_so_and_gets_all_else() -> None:
+    asked = samples.asked("http-agent", features={"postgres": True})
+    cluster = created(cluster=Cluster(samples.SETTINGS), template=asked)
+    told = condition(cluster, "DatabaseReady")
+    assert told["reason"] == "KindNotManaged"
+    assert "manifests/components/cnpg" in told["message"]
+    assert status(cluster)["verified"] is False
+    assert pod_uid(cluster)

@@ -39,6 +39,7 @@ ADVICE = {
     "SmokeTestRunning": "wait: the webhook is about to ask the runtime; its log says what keeps it",
     "SmokeTestFailed": "kubectl -n {namespace} logs {service}-0 -c runtime, for why it answers as the message says",
     "NamespaceNotLent": "its operator makes the namespace, or labels it crawbl.ai/allow-userswarms=true",
+    "DatabaseRefused": "the message is PostgreSQL's own: correct the role, the Secret or the template that it names",
     "KindNotManaged": "add the kind to the CompositeController's childResources (manifests/controller)",
     "Suspended": 'kubectl patch uswarm {name} --type=merge -p \'{{"spec":{{"suspend":false}}}}\' to resume',
     "Idle": "nothing: it wakes when somebody uses it, or now by UserSwarmClient.wake",

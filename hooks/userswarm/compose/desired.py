@@ -14,7 +14,7 @@ from userswarm.compose.replace import find_obstacle
 from userswarm.parts import PARTS
 from userswarm.parts.shape import ROLLOUT_IN_PROGRESS, Part, Sight, Verdict
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import CHILD_KINDS, CLAIM, COMPONENT_KINDS, NAMESPACE, Manifest, Observed
+from userswarm.wire.k8s import CHILD_KINDS, COMPONENT_KINDS, DATA_KINDS, Manifest, Observed
 from userswarm.wire.observe import Key, Observation
 
 KIND_NOT_MANAGED = "KindNotManaged"
@@ -99,10 +99,10 @@ def compute_desired(plan: Plan, sight: Sight, managed: frozenset[str]) -> Desire
 def _is_never_left_out(child: Observed) -> bool:
     """Tell whether a child stays though it is not in the plan: what is left out is deleted.
 
-    Those are claims and namespaces with all that is in them, and children of a kind we do not know: a later release
-    made them, before this one was put back.
+    Those are what holds data, and children of a kind we do not know: a later release made them, before this one was
+    put back.
     """
-    return child["kind"] in (CLAIM.kind, NAMESPACE.kind) or _group(child) not in _KNOWN_GROUPS
+    return child["kind"] in DATA_KINDS or _group(child) not in _KNOWN_GROUPS
 
 
 def _compare(fitted: list[Manifest], observation: Observation) -> tuple[list[Manifest], dict[Key, str]]:

@@ -16,7 +16,7 @@ from userswarm.parts import PARTS
 from userswarm.spec.identity import RELEASED_ANNOTATION, RETAIN_ANNOTATION, SWARM_LABEL, owner_reference
 from userswarm.spec.slugs import slug
 from userswarm.wire.freeze import LAST_APPLIED_ANNOTATION, last_applied
-from userswarm.wire.k8s import CLAIM, NAMESPACE, POD, Manifest, Observed
+from userswarm.wire.k8s import CLAIM, DATA_KINDS, NAMESPACE, POD, Manifest, Observed
 from userswarm.wire.observe import Observation
 
 ASK_AGAIN = 5
@@ -30,6 +30,9 @@ _LATER = frozenset(kind.kind for part in PARTS for kind in part.kinds if part.st
 
 _KEEPABLE = (CLAIM.kind, NAMESPACE.kind)
 """Kinds that outlive a swarm whose volume is retained."""
+
+_RELEASABLE = DATA_KINDS
+"""Kinds that stay where a parent has only left this controller."""
 
 _CLAIM_FIELDS = ("accessModes", "resources", "storageClassName", "volumeName")
 
@@ -87,10 +90,12 @@ def _is_kept(parent: Observed, child: Observed, children: Sequence[Observed]) ->
     A parent that is finalized without being deleted has only left this controller: no data goes then. Else the volume
     is kept in every case but one that plainly says, or leaves out, Delete; and its namespace with it.
     """
-    if child["kind"] not in _KEEPABLE or "deletionTimestamp" in child["metadata"]:
+    if child["kind"] not in _RELEASABLE or "deletionTimestamp" in child["metadata"]:
         return False
     if "deletionTimestamp" not in parent["metadata"]:
         return True
+    if child["kind"] not in _KEEPABLE:
+        return False
     spec = parent.get("spec")
     storage = spec.get("storage", {}) if isinstance(spec, dict) else {}
     if not isinstance(storage, dict) or storage.get("retainPolicy", "Delete") != "Delete":
@@ -153,7 +158,7 @@ def _as_they_are(children: Sequence[Observed], standing: Sequence[Manifest]) -> 
     kept = []
     for child in children:
         applied = last_applied(child)
-        if applied is None and child["kind"] in _KEEPABLE:
+        if applied is None and child["kind"] in _RELEASABLE:
             applied = _restate(child)
         if applied is None:
             applied = built.get((child["kind"], child["metadata"]["name"]))
@@ -163,7 +168,7 @@ def _as_they_are(children: Sequence[Observed], standing: Sequence[Manifest]) -> 
 
 
 def _restate(child: Observed) -> Manifest:
-    """Return an observed claim or namespace as a manifest that changes nothing of it."""
+    """Return an observed claim, namespace or database as a manifest that changes nothing of it."""
     metadata, spec = child["metadata"], child.get("spec", {})
     annotations = {
         key: value for key, value in (metadata.get("annotations") or {}).items() if key.startswith("crawbl.ai/")
@@ -177,7 +182,11 @@ def _restate(child: Observed) -> Manifest:
             "labels": dict(metadata.get("labels") or {}),
             **({"annotations": annotations} if annotations else {}),
         },
-        "spec": {key: copy.deepcopy(spec[key]) for key in _CLAIM_FIELDS if key in spec},
+        "spec": {
+            key: copy.deepcopy(value)
+            for key, value in spec.items()
+            if key in _CLAIM_FIELDS or child["kind"] not in _KEEPABLE
+        },
     }
 
 

@@ -19,6 +19,7 @@ from userswarm.parts import (
 )
 from userswarm.parts.dedicated import access, limits, namespace, network, tenant
 from userswarm.parts.shape import Part
+from userswarm.parts.template import database
 
 PARTS: tuple[Part, ...] = (
     suspension.PART,
@@ -31,6 +32,7 @@ PARTS: tuple[Part, ...] = (
     account.PART,
     configuration.PART,
     service.PART,
+    database.PART,
     template.PART,
     runtime.PART,
     verification.PART,

@@ -180,9 +180,12 @@ def judge_present(kind: Kind, name: str, swarm: Swarm, sight: Sight) -> Verdict 
     return None
 
 
-def judge_missing(kind: Kind, name: str, swarm: Swarm, sight: Sight) -> Verdict:
-    """Return the verdict on what is asked for and not among the children: not there yet, or somebody else's."""
-    namespace = swarm.identity.namespace
+def judge_missing(kind: Kind, name: str, swarm: Swarm, sight: Sight, namespace: str = "") -> Verdict:
+    """Return the verdict on what is asked for and not among the children: not there yet, or somebody else's.
+
+    It is in the swarm's own namespace where none is given.
+    """
+    namespace = namespace or swarm.identity.namespace
     where = f"{kind.kind} {namespace}/{name}"
     foreign = sight.observation.related(kind, namespace, name)
     if foreign is not None and not is_owned(foreign, swarm.identity):

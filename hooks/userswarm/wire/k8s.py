@@ -90,7 +90,16 @@ DEDICATED_KINDS = (
 )
 """Every other kind that a child of a Dedicated UserSwarm may have."""
 
-COMPONENT_KINDS = {"dedicated": DEDICATED_KINDS}
+DATABASE = Kind("postgresql.cnpg.io/v1", "Database", "databases")
+DATABASE_ROLE = Kind("postgresql.cnpg.io/v1", "DatabaseRole", "databaseroles")
+
+PLATFORM_KINDS = (DATABASE, DATABASE_ROLE)
+"""The kinds of children that live in a namespace of the platform's: where the PostgreSQL cluster is."""
+
+DATA_KINDS = (CLAIM.kind, NAMESPACE.kind, *(kind.kind for kind in PLATFORM_KINDS))
+"""Of what a user's data is in, or may go with it: nothing of these goes while its UserSwarm stays."""
+
+COMPONENT_KINDS = {"dedicated": DEDICATED_KINDS, "cnpg": PLATFORM_KINDS}
 """The kinds that are opt-in, by the folder in manifests/components whose compositecontroller.yaml lists them."""
 
 CHILD_KINDS = (*RUNTIME_KINDS, *(kind for kinds in COMPONENT_KINDS.values() for kind in kinds))

@@ -194,8 +194,25 @@ _VOLUME = record(
 )
 VOLUMES = items(_VOLUME, key="name")
 
+_WORDS = items(text(r"[a-z][-a-z0-9_]{0,62}", "a word: a-z, 0-9, - and _"))
+_ROLE = text(r"(?!pg_|cnpg_)[a-z][a-z0-9_]{0,62}", "a role of PostgreSQL's: a-z, 0-9 and _, not beginning with pg_")
+DATABASE = record(
+    {
+        "cluster": DNS_LABEL,
+        "namespace": DNS_LABEL,
+        "reclaimPolicy": one_of("retain", "delete"),
+        "owner": _ROLE,
+        "role": record({"passwordSecret": _PATTERN}, kept=True),
+        "extensions": _WORDS,
+    },
+    required=("cluster", "namespace"),
+    one_among=("owner", "role"),
+)
+"""A database in the platform's PostgreSQL cluster, owned by a role that is there, or by one of its own."""
+
 _FEATURE = record(
     {
+        "database": DATABASE,
         "description": ANYTHING,
         "default": flag(),
         "containers": CONTAINERS,
@@ -233,6 +250,7 @@ TEMPLATE = record(
         "config": flag(),
         "security": record({"runAsUser": USER, "runAsGroup": USER}),
         "terminationGracePeriodSeconds": number(0, 3600),
+        "database": DATABASE,
         "containers": CONTAINERS,
         "init": INIT,
         "volumes": VOLUMES,

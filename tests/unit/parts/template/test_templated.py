@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import scenes
 import template_samples as samples
 from scenes import Json, Scene
 from userswarm.compose.plan import compute_plan
-from userswarm.wire.k8s import CLAIM, CONFIG_MAP, STATEFUL_SET
+from userswarm.wire.k8s import CLAIM, CONFIG_MAP, DATABASE, DATABASE_ROLE, PLATFORM_KINDS, STATEFUL_SET, Kind
 
 OWN = "swarm-workspace-a"
 
@@ -263,7 +265,7 @@ def test_a_volume_grows_and_never_shrinks() -> None:
 def test_the_volume_of_a_feature_that_is_switched_off_is_kept_and_said() -> None:
     scene = verified(features={"golang": True})
     scene.parent["spec"]["template"]["features"] = {}
-    scene.now += scenes.timedelta(seconds=60)
+    scene.now += timedelta(seconds=60)
     scene.apply(scenes.step(scene))
     assert claims(scene) == ["gocache", "home", "workspace"]
     message = scenes.condition({"status": scene.parent["status"]}, "StorageReady")["message"]
@@ -291,7 +293,7 @@ def test_a_swarm_made_anew_finds_all_of_its_volumes_and_looks_them_up_once() -> 
     again = Scene(*samples.swarm("everything"))
     again.parent["metadata"]["uid"] = "uid-of-a-later-life"
     for _ in range(4):
-        again.now += scenes.timedelta(seconds=6)
+        again.now += timedelta(seconds=6)
         answer = again.ask(*kept)
         # What exists already is not made anew.
         again.apply({**answer, "children": [each for each in answer["children"] if each["kind"] != CLAIM.kind]})
@@ -326,3 +328,84 @@ def test_the_namespace_of_a_volume_that_is_kept_is_kept() -> None:
     scene = scenes.verified(parent, settings)
     answer = scene.deleted().finalize()
     assert {"Namespace", "PersistentVolumeClaim"} <= {each["kind"] for each in answer["children"]}
+
+
+# --- a database ------------------------------------------------------------------------------------------------------
+
+
+def with_database() -> Scene:
+    """Return a swarm whose database is there."""
+    scene = scenes.ready(*samples.swarm("http-agent", features={"postgres": True}))
+    for kind in PLATFORM_KINDS:
+        scene.child(kind)["status"] = {"applied": True, "observedGeneration": 1}
+    scene.http = scenes.HEALTHY
+    assert scenes.step(scene)["status"]["verified"] is True
+    scene.http = None
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (None, "RolloutInProgress", "is there such a Cluster"),
+        ({"message": "replica cluster"}, "RolloutInProgress", "replica cluster"),
+        ({"applied": True, "observedGeneration": 0}, "RolloutInProgress", "not applied yet"),
+        ({"applied": False, "message": "no such role"}, "DatabaseRefused", "no such role"),
+    ],
+)
+@pytest.mark.parametrize("kind", PLATFORM_KINDS, ids=lambda kind: kind.kind)
+def test_a_swarm_is_not_verified_before_its_database_is_applied(
+    kind: Kind, status: Json | None, reason: str, told: str
+) -> None:
+    scene = with_database()
+    scene.now += timedelta(seconds=60)
+    stored = scene.child(kind)
+    if status is None:
+        del stored["status"]
+    else:
+        stored["status"] = status
+    answer = scene.sync()
+    assert answer["status"]["verified"] is False
+    found = scenes.condition(answer, "DatabaseReady")
+    assert found["reason"] == reason
+    assert told in found["message"]
+
+
+def test_what_of_a_database_nobody_may_change_stays_as_it_is_and_is_said() -> None:
+    scene = with_database()
+    scene.child(DATABASE)["spec"]["cluster"] = {"name": "older"}
+    answer = scene.sync()
+    (wanted,) = scenes.children_of(answer, DATABASE)
+    assert wanted["spec"]["cluster"] == {"name": "older"}
+    assert "is in the cluster older, for good" in scenes.condition(answer, "DatabaseReady")["message"]
+
+
+def test_a_swarm_that_moves_to_another_controller_leaves_its_database_to_it() -> None:
+    scene = with_database()
+    scene.finalizing = True
+    kept: set[str] = set()
+    for _ in range(4):
+        answer = scene.finalize()
+        kept = {each["kind"] for each in answer["children"] if "ownerReferences" not in each["metadata"]}
+        if answer.get("finalized"):
+            break
+        scene.apply(answer)
+    assert kept == {"PersistentVolumeClaim", "Database", "DatabaseRole"}
+
+
+def test_a_swarm_that_is_deleted_lets_its_database_go_as_its_policy_says() -> None:
+    scene = with_database().deleted()
+    assert scene.finalize()["children"] == []
+    assert scene.child(DATABASE)["spec"]["databaseReclaimPolicy"] == "retain"
+    assert scene.child(DATABASE_ROLE)["spec"]["databaseRoleReclaimPolicy"] == "retain"
+
+
+def test_no_two_swarms_share_a_database() -> None:
+    names = set()
+    for name in ("a-b", "a.b", "a_b", "a--b", "A-b", "workspace-a"):
+        parent, settings = samples.swarm("http-agent", features={"postgres": True})
+        parent["metadata"]["name"] = name
+        children = compute_plan(parent, settings).children()
+        names.add(next(each["spec"]["name"] for each in children if each["kind"] == "Database"))
+    assert len(names) == 6
+    assert all(re.fullmatch(r"swarm_[a-z0-9_]{1,57}", each) for each in names)
