@@ -84,9 +84,11 @@ def _explain_parent(parent: Manifest, settings: Settings, now: datetime) -> Iter
         yield f"its spec is of generation {generation}, this status of {observed}: Metacontroller has not come by yet"
     if status.get("endpoint"):
         yield f"endpoint {status['endpoint']}"
+    yield from _explain_template(parent, settings)
     try:
-        check_user_swarm(parent, settings)
-        yield from _explain_sleep(parent, settings, now)
+        if not _is_unknown_here(parent, settings):
+            check_user_swarm(parent, settings)
+            yield from _explain_sleep(parent, settings, now)
     except InvalidParentError as error:
         yield f"{len(error.problems)} problem(s) in the spec:"
         yield from (f"  {problem}" for problem in error.problems)
@@ -110,6 +112,30 @@ def _explain_parent(parent: Manifest, settings: Settings, now: datetime) -> Iter
                 "claim": status.get("claimName", ""),
             }
             yield f"to do:   {advice.format(name=name, **places)}"
+
+
+def _is_unknown_here(parent: Manifest, settings: Settings) -> bool:
+    """Tell whether a swarm is of a template that nobody here could know."""
+    spec = parent.get("spec")
+    return isinstance(spec, dict) and "template" in spec and not settings.templates.source
+
+
+def _explain_template(parent: Manifest, settings: Settings) -> Iterator[str]:
+    """Say which revision of a template a swarm is made of, and whether the platform offers another by now."""
+    known = (parent.get("status") or {}).get("template") or {}
+    if known:
+        name, number = str(known.get("name")), int(known.get("revision") or 0)
+        current = settings.templates.current(name)
+        revision = settings.templates.revisions.get((name, number))
+        told = f"made of template {name}, revision {number}"
+        if revision is not None and revision.deprecated:
+            instead = revision.document.get("replacedBy")
+            told += ", which is deprecated" + (f": use template {instead}" if instead else "")
+        if current is not None and current.number != number:
+            told += f"; the platform's current one is {current.number}, and userswarm rollout moves to it"
+        yield told
+    if _is_unknown_here(parent, settings):
+        yield "its template is not checked here: USERSWARM_TEMPLATES_DIR names the folder that the webhook reads"
 
 
 def _explain_sleep(parent: Manifest, settings: Settings, now: datetime) -> Iterator[str]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 import scenes
+import template_samples
 from userswarm import compose, parts
 from userswarm.cli.explaining import ADVICE, explain
 from userswarm.cli.rendering import InputError
@@ -205,3 +206,27 @@ def test_a_swarm_that_stays_awake_says_why() -> None:
     scenes.step(scene)
     text = explained(scene)
     assert "asked at 2026-11-20T12:30:00Z whether it is busy: status 503, not 200; asked again at" in text
+
+
+def test_a_swarm_of_a_template_says_which_revision_it_has_and_what_is_offered_by_now() -> None:
+    scene = scenes.verified(*template_samples.swarm("small"))
+
+    def told(*texts: str) -> str:
+        settings = template_samples.swarm("small", template_samples.read(*texts))[1] if texts else Settings()
+        return explain(json.dumps(scene.parent), "-", settings, scene.now, is_request=False)
+
+    small = template_samples.SMALL
+    assert "made of template small, revision 1\n" in told(small)
+    newer = template_samples.changed(small, revision=2)
+    assert "revision 1; the platform's current one is 2, and userswarm rollout moves to it\n" in told(small, newer)
+    old = template_samples.changed(small, deprecated=True, replacedBy="big")
+    assert "revision 1, which is deprecated: use template big\n" in told(old)
+    assert "problem(s)" not in told(small)
+    assert "spec.template.revision: revision 1 of 'small', which it has, is not there" in told(newer)
+
+
+def test_where_no_templates_are_known_none_is_said_to_be_missing() -> None:
+    scene = scenes.verified(*template_samples.swarm("small"))
+    told = explain(json.dumps(scene.parent), "-", Settings(), scene.now, is_request=False)
+    assert "its template is not checked here: USERSWARM_TEMPLATES_DIR names the folder" in told
+    assert "problem(s)" not in told

@@ -72,7 +72,8 @@ def _find_revision(parent: Observed, asked: Manifest, templates: Templates, prob
     name: str = asked["name"]
     numbers = templates.numbers(name)
     if not numbers:
-        problems.append(Problem(f"{FIELD}.name", _unknown("template", name, templates.names())))
+        hint = "" if templates.source else "; USERSWARM_TEMPLATES_DIR names no folder of them"
+        problems.append(Problem(f"{FIELD}.name", _unknown("template", name, templates.names()) + hint))
         return None
     known = (parent.get("status") or {}).get("template") or {}
     number, by = _pinned(parent, asked, known)
