@@ -10,10 +10,11 @@ In reading order:
                   that is worth a write), needs (what has to be seen besides), teardown (how all goes), replace (what
                   cannot be changed), plan (all that follows from a spec alone; the one cache)
     parts/        one room for each capability, all of one shape (`shape`); PARTS is the one ordered tuple:
-                  suspension, lifecycle/, dedicated/ (namespace, limits, network, access, tenant), storage, account,
-                  configuration, service, runtime, verification
+                  suspension, lifecycle/, dedicated/ (namespace, limits, network, access, tenant), storage/, account,
+                  configuration, service, template/ (the revision, a database), runtime, verification
     spec/         what an object says: schema (the CRD), parent (valid or every problem), swarm, identity (every name,
-                  label and selector), quantity, settings (what the platform's operator decides)
+                  label and selector), quantity, settings (what the platform's operator decides), template/ (what the
+                  platform offers by name, and what it makes of a swarm), pods/ (what any Pod may say)
     wire/         JSON in and out: envelope (the keys of a request and an answer), observe, conditions, freeze
                   (children as last applied), k8s
     errors        every exception that is raised on purpose
