@@ -194,6 +194,8 @@ def test_a_database_is_never_dropped_because_its_feature_is_switched_off() -> No
     cluster.edit(NAME, {"spec": {"template": {"features": {"postgres": False}}}})
     cluster.run(60)
     assert databases(cluster) == before
+    told = condition(cluster, "DatabaseReady")["message"]
+    assert told == f"kept, though not used: Database databases/{SWARM}, DatabaseRole databases/{SWARM}"
     assert status(cluster)["verified"] is True
     cluster.delete(NAME)
     cluster.settle()

@@ -28,11 +28,13 @@ class Database:
 
 
 def read(swarm: Swarm) -> Database | None:
-    """Return the database that a swarm's template asks for, None for none."""
+    """Return the database that a swarm's template asks for, or that it asks for none; None without a template."""
     template = swarm.asked.template
-    asked = template.resolved.get("database") if template is not None else None
-    if asked is None:
+    if template is None:
         return None
+    asked = template.resolved.get("database")
+    if asked is None:
+        return Database("", ())
     # A slug has no underscore: no two swarms share a name.
     name = swarm.identity.name.replace("-", "_")
     policy, cluster = asked.get("reclaimPolicy", "retain"), {"name": asked["cluster"]}
@@ -88,14 +90,28 @@ def fit(database: Database, swarm: Swarm, sight: Sight, children: list[Manifest]
     return children
 
 
-def judge(database: Database, swarm: Swarm, sight: Sight) -> Verdict:
+def judge(database: Database, swarm: Swarm, sight: Sight) -> Verdict | None:
     """Judge both: CloudNativePG says that it has applied what is asked for now."""
     for kind, asked in database.children:
         verdict = _judge(kind, asked, database.namespace, swarm, sight)
         if verdict is not None:
             return verdict
-    name = database.children[-1][1]["name"]
-    return Verdict(True, "Applied", f"database {name} is there")
+    told = [f"database {asked['name']} is there" for kind, asked in database.children if kind is DATABASE]
+    others = _others(database, sight)
+    if others:
+        told.append(f"kept, though not used: {', '.join(others)}")
+    return Verdict(True, "Applied", "; ".join(told)) if told else None
+
+
+def _others(database: Database, sight: Sight) -> list[str]:
+    """Return the names of what an earlier template, or a feature that is off now, asked for."""
+    asked = {kind for kind, _ in database.children}
+    return [
+        f"{kind.kind} {each['metadata']['namespace']}/{each['metadata']['name']}"
+        for kind in PLATFORM_KINDS
+        for each in sight.observation.children(kind)
+        if kind not in asked or each["metadata"]["namespace"] != database.namespace
+    ]
 
 
 def _judge(kind: Kind, asked: Manifest, namespace: str, swarm: Swarm, sight: Sight) -> Verdict | None:

@@ -14,6 +14,7 @@ import scenes
 import template_samples as samples
 from scenes import Json, Scene
 from userswarm.compose.plan import compute_plan
+from userswarm.errors import InvalidParentError
 from userswarm.wire.k8s import CLAIM, CONFIG_MAP, DATABASE, DATABASE_ROLE, PLATFORM_KINDS, STATEFUL_SET, Kind
 
 OWN = "swarm-workspace-a"
@@ -138,6 +139,14 @@ def test_no_choice_of_a_user_names_what_is_another_swarms(user: str) -> None:
     spec = next(each for each in children if each["kind"] == "StatefulSet")["spec"]["template"]["spec"]
     used = [each["secret"]["secretName"] for each in spec["volumes"]]
     assert used == [f"keys-{user}", f"{OWN}-keys"]
+
+
+def test_a_name_that_would_be_another_swarms_is_refused() -> None:
+    text = samples.changed(samples.SMALL, volumes=[{"name": "a", "secret": {"pattern": "s{user}"}}])
+    parent, _ = samples.swarm("small")
+    parent["spec"]["userId"] = "warm-workspace-b-env"
+    with pytest.raises(InvalidParentError, match="the name 'swarm-workspace-b-env' is another swarm's"):
+        compute_plan(parent, offered(text))
 
 
 def test_with_a_configuration_it_is_merged_in_before_all_else() -> None:
