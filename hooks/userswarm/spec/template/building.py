@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from userswarm.errors import Problem
@@ -88,6 +88,10 @@ def build_pod(document: Manifest, names: Names, settings: Settings) -> tuple[Man
     ]
     if volumes:
         pod["volumes"] = volumes
+    if settings.allowed_image_prefixes:
+        # The steps are our own image's.
+        allowed = (*settings.allowed_image_prefixes, settings.helper_image)
+        settings = replace(settings, allowed_image_prefixes=allowed)
     problems += complete_pod(pod, "pod", Surroundings(swarm_name(names.name), True, settings))
     return pod, problems
 

@@ -75,7 +75,8 @@ def _find_revision(parent: Observed, asked: Manifest, templates: Templates, prob
         hint = "" if templates.source else "; USERSWARM_TEMPLATES_DIR names no folder of them"
         problems.append(Problem(f"{FIELD}.name", _unknown("template", name, templates.names()) + hint))
         return None
-    known = (parent.get("status") or {}).get("template") or {}
+    known = (parent.get("status") or {}).get("template")
+    known = known if isinstance(known, dict) else {}
     number, by = _pinned(parent, asked, known)
     if number is None:
         current = templates.current(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,8 +68,8 @@ def test_a_note_that_is_not_for_this_template_says_nothing(noted: str) -> None:
     assert number({}, known=HAS_ONE, noted=noted) == 1
 
 
-@pytest.mark.parametrize("known", [{}, {"name": "other", "revision": 1}, {"name": "small"}])
-def test_a_status_that_does_not_say_which_revision_says_nothing(known: dict[str, Any]) -> None:
+@pytest.mark.parametrize("known", [{}, [], "x", {"name": "other", "revision": 1}, {"name": "small"}])
+def test_a_status_that_does_not_say_which_revision_says_nothing(known: Any) -> None:
     assert number({}, known=known) == 2
 
 
@@ -166,6 +167,16 @@ def test_the_template_says_what_the_swarm_does_not_and_the_swarm_has_the_last_wo
 )
 def test_what_only_the_template_says_is_refused(spec: dict[str, Any], path: str) -> None:
     assert path in problems({"name": "everything"}, **spec)
+
+
+def test_every_image_but_that_of_our_own_steps_has_to_be_allowed() -> None:
+    parent, settings = samples.swarm("everything")
+    allowed = ("agent:", "proxy:", "search:", "warm:", "browser:")
+    assert compute_plan(parent, replace(settings, allowed_image_prefixes=allowed))
+    for missing in allowed:
+        less = tuple(each for each in allowed if each != missing)
+        with pytest.raises(InvalidParentError, match=f"'{missing}[^']*' is not allowed here"):
+            compute_plan(parent, replace(settings, allowed_image_prefixes=less))
 
 
 def test_a_spec_as_the_api_server_stores_it_means_the_same() -> None:
