@@ -129,7 +129,10 @@ SHIPPED = load_templates(str(manifest_path("samples/templates")))
 OFFERED = Templates("test", {**TEMPLATES.revisions, **SHIPPED.revisions})
 """Those of the tests, and those that are shipped as samples."""
 
-PARAMETERS: dict[str, dict[str, Any]] = {"http-agent": {"image": "ghcr.io/example/agent:1"}}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "claude-code": {"repository": "https://github.com/crawbl/userswarm"},
+    "http-agent": {"image": "ghcr.io/example/agent:1"},
+}
 """What a template has no default for."""
 
 SETTINGS = replace(scenes.SETTINGS, templates=OFFERED)

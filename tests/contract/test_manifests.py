@@ -554,7 +554,10 @@ def test_samples_fit_the_crd(name: str) -> None:
 
 
 def test_the_samples_are_these() -> None:
-    assert sorted([*COMPONENT_KINDS, "echo", "full", "minimal", "original", "templated"]) == SAMPLES
+    assert (
+        sorted([*COMPONENT_KINDS, "claude-code", "echo", "full", "minimal", "original", "templated", "zeroclaw"])
+        == SAMPLES
+    )
     assert sample("minimal")["spec"].keys() == {"userId"}
 
 

@@ -219,3 +219,22 @@ def test_a_server_is_asked_until_it_is_ready(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(http.client, "HTTPConnection", Connection)
     worlds._wait_until_ready(1, cast("subprocess.Popen[bytes]", SimpleNamespace(poll=lambda: None)))
     assert answers == []
+
+
+@pytest.mark.parametrize("name", ["claude-code", "templated", "zeroclaw"])
+def test_the_story_of_a_swarm_of_a_template_ends_well(name: str) -> None:
+    result = CliRunner().invoke(cli, ["demo", str(manifest_path(f"samples/{name}.yaml"))])
+
+    assert result.exit_code == 0, result.output
+    kept = [line for line in result.output.splitlines() if "kept: PersistentVolumeClaim" in line]
+    assert len(kept) == (name == "claude-code")
+    assert all(f"-{volume}" in line for line in kept for volume in ("workspace", "home"))
+
+
+def test_the_story_takes_the_platforms_own_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERSWARM_TEMPLATES_DIR", str(tmp_path))
+
+    result = CliRunner().invoke(cli, ["demo", str(manifest_path("samples/templated.yaml"))])
+
+    assert result.exit_code == 1
+    assert "there is no template 'http-agent'" in result.output

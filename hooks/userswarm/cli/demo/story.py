@@ -13,13 +13,17 @@ from devcluster.errors import ApiError
 from devcluster.workloads.namespaces import CONTENTS
 from userswarm.cli.demo.cluster import Cluster
 from userswarm.cli.demo.sleep import Sleep
+from userswarm.cli.demo.wants import build_awaited, build_change, find_templates, may_stay
 from userswarm.cli.demo.world import DemoError, World, world
 from userswarm.cli.rendering import check_user_swarm, read_user_swarms
+from userswarm.compose.plan import compute_plan
 from userswarm.parts.dedicated.isolation import SHARED_NAMESPACE
 from userswarm.parts.dedicated.namespace import ALLOW_LABEL
 from userswarm.spec.manifests import manifest_path
 from userswarm.spec.settings import Settings
 from userswarm.spec.swarm import DEDICATED, OPERATOR
+from userswarm.spec.template.loading import load_templates
+from userswarm.spec.template.revisions import NO_TEMPLATES
 from userswarm.wire.k8s import NAMESPACE, POD, Manifest
 
 ACTOR = "metacontroller"
@@ -41,11 +45,13 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
     """
     source = file if file is not None else manifest_path("samples/minimal.yaml")
     swarm = read_user_swarms(source.read_text(encoding="utf-8"), source.name)[0]
-    check_user_swarm(swarm, Settings())
+    templates = find_templates(swarm)
+    settings = Settings(templates=NO_TEMPLATES if templates is None else load_templates(str(templates)))
+    check_user_swarm(swarm, settings)
     begun = time.monotonic()
-    with world(dedicated=is_dedicated(swarm)) as made:
+    with world(dedicated=is_dedicated(swarm), templates=templates) as made:
         show(f"webhook: userswarm serve, under gunicorn, at {made.url}")
-        story = Story(swarm, made, show)
+        story = Story(swarm, made, show, settings)
         try:
             story.tell()
             show("\n6. another one that may sleep: idle, asked whether it is busy, asleep, woken by a touch")
@@ -62,11 +68,12 @@ def run_demo(file: Path | None, *, keep: bool, show: Show) -> bool:
 class Story:
     """One UserSwarm on one embedded cluster, from creation to deletion."""
 
-    def __init__(self, swarm: Manifest, made: World, show: Show) -> None:
+    def __init__(self, swarm: Manifest, made: World, show: Show, settings: Settings | None = None) -> None:
+        self._plan = compute_plan(swarm, settings or Settings())
         self._show = show
         self._swarm = swarm
         self._name = swarm["metadata"]["name"]
-        self._retained = swarm["spec"].get("storage", {}).get("retainPolicy") == "Retain"
+        self._retained = may_stay(self._plan)
         self._cluster = made.cluster
         self._api = self._cluster.api
         self._reads = made.rest.requests
@@ -86,7 +93,7 @@ class Story:
 
         self._title("2. change its configuration: the Pod restarts, and is verified anew")
         pod, checksum = self._pod_uid(), self._status()["verifiedChecksum"]
-        self._cluster.edit(self._name, {"spec": {"config": {"defaultTemperature": 0.2}}})
+        self._cluster.edit(self._name, {"spec": build_change(self._plan)})
         self._pass("not verified", lambda status: status.get("verified") is False)
         self._until("verified anew", lambda status: status.get("verified") is True)
         self._promise(self._pod_uid() != pod, "the Pod runs with the new configuration")
@@ -158,19 +165,13 @@ class Story:
 
     def _furnish(self, namespace: str) -> None:
         """Make the Secrets in a new namespace; they are not the swarm's, nor is what Kubernetes puts there."""
+        made = [*build_awaited(self._plan, namespace), *CONTENTS]
         self._make_secrets(namespace)
-        others = {(each["kind"], f"{namespace}/{each['metadata']['name']}") for each in CONTENTS}
-        self._before |= others | {key for key in _keys(self._cluster) if key[0] == "Secret"}
+        self._before |= {(each["kind"], f"{namespace}/{each['metadata']['name']}") for each in made}
 
     def _make_secrets(self, namespace: str) -> None:
-        spec = self._swarm["spec"]
-        secrets = (
-            spec.get("config", {}).get("envSecretRef", {}).get("name"),
-            spec.get("runtime", {}).get("imagePullSecretName"),
-        )
-        for name in filter(None, secrets):
-            metadata = {"name": name, "namespace": namespace}
-            self._api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"})
+        for each in build_awaited(self._plan, namespace):
+            self._api.create(each)
 
     def _until(self, what: str, reached: Callable[[Mapping[str, Any]], bool]) -> None:
         """Let time pass until the status is as wanted, and stays so."""

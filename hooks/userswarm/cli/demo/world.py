@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
@@ -39,7 +40,7 @@ class World:
 
 
 @contextmanager
-def world(*, dedicated: bool) -> Iterator[World]:
+def world(*, dedicated: bool, templates: Path | None = None) -> Iterator[World]:
     """Start all of it; the controller knows the kinds of Dedicated swarms only if asked for."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -56,6 +57,8 @@ def world(*, dedicated: bool) -> Iterator[World]:
         kubeconfig.flush()
         # One worker is enough for one caller, and a second one might still be starting when the first has to end.
         settings = {f"{PREFIX}SERVICE_PROXY": proxy.url, f"{PREFIX}WORKERS": "1"}
+        if templates is not None:
+            settings[f"{PREFIX}TEMPLATES_DIR"] = str(templates)
         with webhook(port, {"KUBECONFIG": kubeconfig.name, **settings}):
             yield World(cluster, rest, url)
 

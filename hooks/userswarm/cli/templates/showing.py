@@ -133,28 +133,32 @@ def _sums(pod: Manifest, claims: Mapping[str, Manifest]) -> Iterator[tuple[str, 
 
 
 def _awaited(pod: Manifest) -> Iterator[tuple[str, ...]]:
-    """Say which objects of somebody else's the Pod needs to start."""
+    found = find_awaited(pod)
+    if found:
+        yield "AWAITED", "NAME", "KEYS"
+        for (kind, name), keys in sorted(found.items()):
+            yield kind, name, ", ".join(sorted(keys)) or "all of it"
+
+
+def find_awaited(pod: Manifest) -> dict[tuple[str, str], set[str]]:
+    """Return which Secrets and ConfigMaps a Pod needs to start, by kind and name, and the keys that it names."""
     found: dict[tuple[str, str], set[str]] = {}
 
-    def add(kind: str, source: Mapping[str, Any], name: str, key: str) -> None:
+    def add(kind: str, source: Mapping[str, Any], name: str, keys: Iterable[str]) -> None:
         if not source.get("optional"):
-            found.setdefault((kind, source[name]), set()).add(key)
+            found.setdefault((kind, source[name]), set()).update(keys)
 
     for container in [*pod["containers"], *pod.get("initContainers", ())]:
         for each in container.get("env", ()):
             if (reference := each.get("valueFrom", {}).get("secretKeyRef")) is not None:
-                add("Secret", reference, "name", reference["key"])
+                add("Secret", reference, "name", [reference["key"]])
         for each in container.get("envFrom", ()):
-            add("Secret", each["secretRef"], "name", "all of it")
+            add("Secret", each["secretRef"], "name", ())
     for volume in pod.get("volumes", ()):
         for kind, field, name in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
             if field in volume:
-                for item in volume[field].get("items", [{"key": "all of it"}]):
-                    add(kind, volume[field], name, item["key"])
-    if found:
-        yield "AWAITED", "NAME", "KEYS"
-        for (kind, name), keys in sorted(found.items()):
-            yield kind, name, ", ".join(sorted(keys))
+                add(kind, volume[field], name, [item["key"] for item in volume[field].get("items", ())])
+    return found
 
 
 def _features(document: Manifest, features: Mapping[str, bool]) -> Iterator[tuple[str, ...]]:
