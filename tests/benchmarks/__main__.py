@@ -119,6 +119,10 @@ def resolve(report: Report, seconds: float, users: int, changes: int) -> None:
     _run_resolve(report, users, seconds, changes)
 
 
+_AT_ONCE = click.option(
+    "--swarms", multiple=True, type=int, default=(300,), show_default=True, help="How many at once."
+)
+
 _LAB = (
     click.option("--pids", required=True, type=_FOLDER, help="A folder: a file for each process, its name and pid."),
     click.option("--audit-log", required=True, type=_FILE, help="The API server's; the level Metadata is enough."),
@@ -135,22 +139,45 @@ def _on_lab(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @benchmarks.command("lab")
-@click.option("--swarms", multiple=True, type=int, default=(300,), show_default=True, help="How many at once.")
+@_AT_ONCE
 @click.option("--against", type=_FILE, help="An earlier release's tables, written by --json.")
 @_on_lab
 @_reported
 def lab(report: Report, swarms: tuple[int, ...], settings: tuple[str, ...], against: Path | None, **where: Any) -> None:
     """N swarms at once on the cluster in KUBECONFIG, with real Metacontroller: time, requests, CPU, idle, deletion."""
     # Only here: the others measure what runs without the Kubernetes client.
-    from benchmarks.budgets import add_life, read_earlier
-    from benchmarks.lab import Lab, bench
+    from benchmarks.budgets import add_lives, read_earlier
+    from benchmarks.lab import Lab
 
-    measured: dict[str, float] = {}
-    with bench(Lab(settings=dict(each.split("=", 1) for each in settings), **where)) as running:
-        report.add("Metacontroller", [{"": "flags", "given": running.metacontroller_flags()}])
-        for number in swarms:
-            earlier = read_earlier(against, number) if against else {}
-            measured = add_life(report, running.measure(number), earlier, measured)
+    earlier = {number: read_earlier(against, number) for number in swarms} if against else {}
+    add_lives(report, Lab(settings=dict(each.split("=", 1) for each in settings), **where), swarms, earlier)
+
+
+@benchmarks.command("compare")
+@_AT_ONCE
+@click.option("--lab", "scripts", required=True, type=_FOLDER, help="Where up.sh and down.sh of a lab are.")
+@click.option("--first", metavar="COMMIT", default="2d5eb84", show_default=True, help="The release to compare with.")
+@click.option("--patience", default=1200.0, show_default=True, help="Seconds after which a step is given up.")
+@_reported
+def compare(report: Report, swarms: tuple[int, ...], scripts: Path, first: str, patience: float) -> None:
+    """The table of `lab` for an earlier release and for this one, with the ratios; a fresh cluster for each.
+
+    \b
+    LAB_BIN=... LAB_WORKDIR=... LAB_PORT_BASE=... \\
+        python -m benchmarks compare --lab FOLDER --swarms 100 --swarms 300 --swarms 1000 --json FILE
+
+    A thousand are measured of this release only. Requests hardly depend on who else uses the machine, CPU seconds a
+    little, seconds on the clock a lot.
+    """
+    # Only here: the others measure what runs without the Kubernetes client.
+    from benchmarks.budgets import add_lives
+    from benchmarks.private import checked_out, private_lab
+
+    fewer = [number for number in swarms if number < 1000]
+    with checked_out(first) as tree, private_lab(scripts, tree, patience) as where:
+        earlier = add_lives(report, where, fewer, {}, f" ({first})")
+    with private_lab(scripts, ROOT, patience) as where:
+        add_lives(report, where, swarms, earlier)
 
 
 @benchmarks.command("sleep")

@@ -6,12 +6,12 @@ measured there in one afternoon.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import orjson
 
-from benchmarks.lab import Life, Spent
+from benchmarks.lab import Lab, Life, Spent, bench
 from benchmarks.report import Report, Value
 
 CONTROLLER = ("metacontroller", "hooks")
@@ -43,7 +43,22 @@ GROWTH = 1.2
 PER_SWARM = "Metacontroller and hooks, CPU ms per swarm"
 
 
-def add_life(report: Report, life: Life, against: Mapping[str, float], fewer: Mapping[str, float]) -> dict[str, float]:
+def add_lives(
+    report: Report, lab: Lab, swarms: Sequence[int], earlier: Mapping[int, Mapping[str, float]], whose: str = ""
+) -> dict[int, dict[str, float]]:
+    """Measure one crowd after the other, add their tables, and return what was measured by number of swarms."""
+    measured: dict[int, dict[str, float]] = {}
+    with bench(lab) as running:
+        report.add(f"Metacontroller{whose}", [{"": "flags", "given": running.metacontroller_flags()}])
+        for number in swarms:
+            life, fewer = running.measure(number), measured.get(300, {})
+            measured[number] = add_life(report, life, earlier.get(number, {}), fewer, whose)
+    return measured
+
+
+def add_life(
+    report: Report, life: Life, against: Mapping[str, float], fewer: Mapping[str, float], whose: str = ""
+) -> dict[str, float]:
     """Add the tables of one life; `against` and `fewer` are what an earlier release and what 300 swarms measured."""
     measured = measures(life)
     budgets: dict[str, float] = dict(BUDGETS.get(life.swarms, {}))
@@ -60,9 +75,9 @@ def add_life(report: Report, life: Life, against: Mapping[str, float], fewer: Ma
         }
         for name, value in measured.items()
     ]
-    report.add(title(life.swarms), rows)
-    report.add(f"{life.swarms} swarms: CPU seconds", [_cpu_row(*each) for each in _spans(life)])
-    report.add(f"{life.swarms} swarms: requests per swarm", _request_rows(life))
+    report.add(title(life.swarms) + whose, rows)
+    report.add(f"{life.swarms} swarms: CPU seconds{whose}", [_cpu_row(*each) for each in _spans(life)])
+    report.add(f"{life.swarms} swarms: requests per swarm{whose}", _request_rows(life))
     return measured
 
 

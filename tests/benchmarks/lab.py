@@ -184,7 +184,8 @@ def bench(lab: Lab, measuring: type[AnyBench] = Bench) -> Iterator[AnyBench]:
     transport.api_client.set_default_header("User-Agent", "userswarm-benchmark")
     cluster = Cluster(transport, lab.patience)
     made: list[Object] = []
-    with server(("/healthz", b""), python=lab.python, settings=lab.settings) as hooks:
+    settings = {"PYTHONPATH": str(lab.release / "hooks"), **lab.settings}
+    with server(("/healthz", b""), python=lab.python, settings=settings) as hooks:
         try:
             for relative in ("namespace/userswarms.yaml", "crd/userswarms.crawbl.ai.yaml"):
                 manifest = _load(lab, relative)
