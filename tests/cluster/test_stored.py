@@ -39,7 +39,8 @@ FOR_GOOD = {
     "placement.namespaceMode",
     "storage.storageClassName",
 }
-NOTHING_IS_MADE_OF = "exposure."
+NOTHING_IS_MADE_OF = ("exposure.", "template.")
+"""Of the first yet; of the second where there are templates: test_templates."""
 
 # What a field becomes, one after the other. An enum becomes each of its values, a number its bounds, a flag both.
 CHANGES: dict[str, list[Any]] = {
