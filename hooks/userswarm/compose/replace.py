@@ -70,8 +70,8 @@ def _order_difference(desired: Manifest, observed: Observed) -> str:
     if _is_reordered(wanted.get("initContainers", []), current.get("initContainers") or []):
         return f"{where}.initContainers"
     for container in _containers(wanted):
-        env = container.get("env", [])
-        if not any("$(" in each.get("value", "") for each in env):
+        env = container.get("env")
+        if not env or not any("$(" in each.get("value", "") for each in env):
             continue
         known = next((each for each in _containers(current) if each["name"] == container["name"]), {})
         if _is_reordered(env, known.get("env") or []):
