@@ -32,10 +32,10 @@ def test_the_master_imports_nothing_that_has_to_be_patched_first() -> None:
 def test_the_command_reads_its_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[GateSettings] = []
     monkeypatch.setattr(launch, "serve", started.append)
-    result = CliRunner().invoke(gate, [], env={"USERSWARM_GATE_HOLD": "5"})
+    result = CliRunner().invoke(gate, ["--no-envoy"], env={"USERSWARM_GATE_HOLD": "5"})
     assert (result.exit_code, started) == (0, [GateSettings(hold=5)])
 
-    result = CliRunner().invoke(gate, [], env={"USERSWARM_GATE_HOLD": "long", "USERSWARM_GATE_BIND": "x"})
+    result = CliRunner().invoke(gate, ["--no-envoy"], env={"USERSWARM_GATE_HOLD": "long", "USERSWARM_GATE_BIND": "x"})
     assert result.exit_code == 1
     assert "USERSWARM_GATE_HOLD='long'" in result.output
     assert "USERSWARM_GATE_BIND='x'" in result.output
