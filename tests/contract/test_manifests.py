@@ -16,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from contract.rendered import (
     ALL_AT_ONCE,
@@ -40,6 +40,7 @@ from scenes import SETTINGS, user_swarm
 from userswarm.backend.naming import swarm_labels
 from userswarm.compose.plan import compute_plan
 from userswarm.errors import SettingsError
+from userswarm.gate.metrics import Metrics as GateMetrics
 from userswarm.reaper.amounts import parse_share
 from userswarm.reaper.commands import reap
 from userswarm.server.metrics import Metrics
@@ -707,13 +708,15 @@ def monitoring() -> list[Object]:
 
 
 def exported() -> dict[str, set[str]]:
-    """Return the names that the webhook exports, with the labels of each."""
+    """Return the names that the webhook and the gate export, with the labels of each."""
     names: dict[str, set[str]] = {"up": {"job"}}
-    for metric in vars(Metrics()).values():
+    for metric in [*vars(Metrics()).values(), *vars(GateMetrics()).values()]:
         if isinstance(metric, Counter):
             names[f"{metric._name}_total"] = set(metric._labelnames)
         elif isinstance(metric, Histogram):
             names[f"{metric._name}_bucket"] = {*metric._labelnames, "le"}
+        elif isinstance(metric, Gauge):
+            names[metric._name] = set(metric._labelnames)
     return names
 
 
@@ -776,15 +779,16 @@ def test_alerts_and_dashboard_ask_for_metrics_that_are_exported(monitoring: list
     assert asked == names.keys()
 
 
-def test_prometheus_scrapes_the_port_that_has_the_metrics(monitoring: list[Object]) -> None:
-    monitor = named(monitoring, "ServiceMonitor", "userswarm-webhook")
-    service = named(monitoring, "Service", "userswarm-webhook")
+@pytest.mark.parametrize("which", ["userswarm-webhook", "userswarm-gate"])
+def test_prometheus_scrapes_the_port_that_has_the_metrics(monitoring: list[Object], which: str) -> None:
+    monitor = named(monitoring, "ServiceMonitor", which)
+    service = named([*monitoring, *rendered("gate")], "Service", which)
     assert selects(monitor["spec"]["selector"], service["metadata"]["labels"])
     assert monitor["spec"]["namespaceSelector"]["matchNames"] == [service["metadata"]["namespace"]]
     assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == ["metrics"]
     assert "metrics" in {port["name"] for port in service["spec"]["ports"]}
     # The job that alerts ask for is the Service's name.
-    assert 'job="userswarm-webhook"' in " ".join(expressions(monitoring))
+    assert f'job="{which}"' in " ".join(expressions(monitoring))
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do(monitoring: list[Object]) -> None:
