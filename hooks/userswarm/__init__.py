@@ -2,7 +2,7 @@
 
 In reading order:
 
-    cli/          the commands: serve, render, explain, crd, demo, templates, rollout, bootstrap, reap
+    cli/          the commands: serve, render, explain, crd, demo, templates, rollout, bootstrap, gate, reap
     sync          one UserSwarm: from what is observed to what is desired
     finalize      the same for a UserSwarm that goes away
     compose/      puts the parts together, and names none of them: desired (the children for now), status (phase,
@@ -19,6 +19,7 @@ In reading order:
                   (children as last applied), k8s
     errors        every exception that is raised on purpose
     server/       the web server that Metacontroller calls; it looks up what a hook needs, and asks once more
+    gate/         decides for a proxy who may reach which runtime, and where it is
     web/          what our web servers have in common: gunicorn, log, metrics
     runtime/      runs inside a swarm's Pods: bootstrap, and the steps of templates
     backend/      for backends: create UserSwarms, find their endpoints
