@@ -6,6 +6,7 @@ there: the same bytes, but for the request's id.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -13,7 +14,8 @@ import orjson
 
 from userswarm.errors import UserSwarmError
 
-Headers = list[tuple[str, str]]
+Header = tuple[str, str]
+Headers = list[Header]
 
 UPSTREAM_HEADER = "x-userswarm-upstream"
 USER_HEADER = "x-userswarm-user"
@@ -27,7 +29,9 @@ STATUS_LINES = {int(status): f"{int(status)} {status.phrase}" for status in HTTP
 class Refused(UserSwarmError):  # noqa: N818 - it is an answer more than an error
     """A request is not let through: the client is told `message`, and audit and metrics `reason`, one word."""
 
-    def __init__(self, code: int, reason: str, message: str, *, retry_after: int = 0, headers: Headers = []) -> None:  # noqa: B006
+    def __init__(
+        self, code: int, reason: str, message: str, *, retry_after: int = 0, headers: Iterable[Header] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason

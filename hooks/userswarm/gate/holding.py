@@ -6,6 +6,7 @@ again, which costs no request, until the runtime is verified or the request's ow
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -60,14 +61,16 @@ class Holding:
         self._monotonic = monotonic
         self._waking = RecentlyTouched()
         self._waiting: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def until_verified(self, case: Case, swarm: Swarm) -> Swarm:
         """Return the swarm once traffic may go there; raises Refused (404, 409, 503)."""
         if judge(swarm):
             return swarm
-        if self._waiting[case.user] >= self._most:
-            raise Refused(503, "crowded", "too many requests wait already", retry_after=5)
-        self._waiting[case.user] += 1
+        with self._lock:
+            if self._waiting[case.user] >= self._most:
+                raise Refused(503, "crowded", "too many requests wait already", retry_after=5)
+            self._waiting[case.user] += 1
         began = self._monotonic()
         try:
             while not judge(swarm):
@@ -79,9 +82,10 @@ class Holding:
                 swarm = self._find(case)
         finally:
             case.held = self._monotonic() - began
-            self._waiting[case.user] -= 1
-            if not self._waiting[case.user]:
-                del self._waiting[case.user]
+            with self._lock:
+                self._waiting[case.user] -= 1
+                if not self._waiting[case.user]:
+                    del self._waiting[case.user]
         return swarm
 
     def _wake(self, case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -71,11 +72,12 @@ class Metrics:
         self._streams.set(streams)
 
 
-def keep_looking(look: Callable[[], object], over: threading.Event, every: float = 5.0) -> None:
-    """Look now, and again and again in a thread, until it is over."""
+def keep_looking(look: Callable[[], object], every: float = 5.0) -> None:
+    """Look now, and again and again in a thread, for as long as the process lives."""
 
     def run() -> None:
-        while not over.wait(every):
+        while True:
+            time.sleep(every)
             look()
 
     look()

@@ -9,44 +9,53 @@ from userswarm.backend import BackendError, UserSwarmClient
 
 logger = logging.getLogger("userswarm.gate")
 
+_THREADS = 4
 _MOST = 100_000
 
 
 class Uses:
-    """One thread that tells the client, which writes as rarely as its rule allows."""
+    """Some threads that tell the client, which writes as rarely as its rule allows."""
 
     def __init__(self, client: UserSwarmClient) -> None:
         self._client = client
-        self._pending: set[tuple[str, str, bool]] = set()
-        self._some = threading.Event()
+        # A dict, for its order: who was used first is noted first.
+        self._pending: dict[tuple[str, str, bool], None] = {}
+        self._some = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="gate-uses", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"gate-uses-{number}", daemon=True) for number in range(_THREADS)
+        ]
 
     def start(self) -> None:
         """Begin to tell."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Stop, and wait for the thread."""
-        self._stopped = True
-        self._some.set()
-        self._thread.join()
+        """Stop, and wait for the threads."""
+        with self._some:
+            self._stopped = True
+            self._some.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def note(self, workspace: str, user: str, *, busy: bool) -> None:
         """Note it soon, and wait for nothing; what is noted already is noted once."""
-        if len(self._pending) < _MOST:
-            self._pending.add((workspace, user, busy))
-            self._some.set()
+        with self._some:
+            if len(self._pending) < _MOST:
+                self._pending[workspace, user, busy] = None
+                self._some.notify()
 
     def _run(self) -> None:
         while True:
-            self._some.wait()
-            if self._stopped:
-                return
-            self._some.clear()
-            pending, self._pending = self._pending, set()
-            for workspace, user, busy in pending:
-                try:
-                    self._client.touch(workspace, user, busy=busy)
-                except BackendError as error:
-                    logger.warning("cannot note that a workspace is in use: %s", error)
+            with self._some:
+                while not self._pending and not self._stopped:
+                    self._some.wait()
+                if self._stopped:
+                    return
+                workspace, user, busy = next(iter(self._pending))
+                del self._pending[workspace, user, busy]
+            try:
+                self._client.touch(workspace, user, busy=busy)
+            except BackendError as error:
+                logger.warning("cannot note that a workspace is in use: %s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def make_app(settings: GateSettings, *, is_stopping: Callable[[], bool]) -> Flas
     lines = Lines(uses, opened)
     if settings.access_log:
         Reader(Path(settings.access_log), lines).start()
-    keep_looking(lambda: metrics.look(cache_age=client.cache_age, streams=len(lines)), threading.Event())
+    keep_looking(lambda: metrics.look(cache_age=client.cache_age, streams=len(lines)))
     gate = Gate(
         settings,
         client,
