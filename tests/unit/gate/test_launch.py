@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from gunicorn.config import Config
 
+from userswarm.cli import cli
 from userswarm.gate import launch
-from userswarm.gate.commands import gate
 from userswarm.gate.launch import gunicorn_options
 from userswarm.gate.settings import GateSettings
 
@@ -32,10 +32,12 @@ def test_the_master_imports_nothing_that_has_to_be_patched_first() -> None:
 def test_the_command_reads_its_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[GateSettings] = []
     monkeypatch.setattr(launch, "serve", started.append)
-    result = CliRunner().invoke(gate, ["--no-envoy"], env={"USERSWARM_GATE_HOLD": "5"})
+    result = CliRunner().invoke(cli, ["gate", "--no-envoy"], env={"USERSWARM_GATE_HOLD": "5"})
     assert (result.exit_code, started) == (0, [GateSettings(hold=5)])
 
-    result = CliRunner().invoke(gate, ["--no-envoy"], env={"USERSWARM_GATE_HOLD": "long", "USERSWARM_GATE_BIND": "x"})
+    result = CliRunner().invoke(
+        cli, ["gate", "--no-envoy"], env={"USERSWARM_GATE_HOLD": "long", "USERSWARM_GATE_BIND": "x"}
+    )
     assert result.exit_code == 1
     assert "USERSWARM_GATE_HOLD='long'" in result.output
     assert "USERSWARM_GATE_BIND='x'" in result.output
@@ -43,6 +45,6 @@ def test_the_command_reads_its_settings_from_the_environment(monkeypatch: pytest
 
 
 def test_the_help_tells_what_is_needed_and_how_to_stop() -> None:
-    text = " ".join(CliRunner().invoke(gate, ["--help"]).output.split())
+    text = " ".join(CliRunner().invoke(cli, ["gate", "--help"]).output.split())
     for word in ("USERSWARM_GATE_ISSUERS_FILE", "USERSWARM_GATE_TOKEN_FILE", "/check", "/auth", "/readyz", "SIGTERM"):
         assert word in text
