@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import ssl
 import stat
 import subprocess
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gate.door import opened, require_envoy
+from contract.serving import eventually
+from gate.door import Door, opened, require_envoy
 from unit.server.certificates import Authority
 from userswarm.errors import SettingsError
 from userswarm.gate.envoy.running import command, find_envoy, write_files
@@ -64,6 +67,31 @@ def test_tls_is_what_clients_speak(tmp_path: Path) -> None:
         with door.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as secured:
             assert secured.selected_alpn_protocol() == "h2"
             assert secured.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_a_renewed_certificate_is_taken(tmp_path: Path) -> None:
+    first, second = (Authority.make(tmp_path / name) for name in ("first", "second"))
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+
+    def mount(authority: Authority) -> None:
+        pair = authority.issue("gate")
+        for source, name in ((pair.certificate, "tls.crt"), (pair.key, "tls.key")):
+            # As the kubelet does: what is there is replaced at once.
+            source.rename(mounted / name)
+
+    def is_trusted(door: Door, authority: Authority) -> bool:
+        with door.connect() as plain, contextlib.suppress(ssl.SSLError):
+            authority.client_context().wrap_socket(plain, server_hostname="localhost").close()
+            return True
+        return False
+
+    mount(first)
+    with opened(tmp_path, tls_cert_file=f"{mounted}/tls.crt", tls_key_file=f"{mounted}/tls.key") as door:
+        assert is_trusted(door, first)
+        mount(second)
+        eventually(lambda: is_trusted(door, second))
+        assert not is_trusted(door, first)
 
 
 def test_settings_are_read_from_the_environment_and_every_bad_one_is_named() -> None:
