@@ -75,10 +75,15 @@ def test_a_renewed_certificate_is_taken(tmp_path: Path) -> None:
     mounted.mkdir()
 
     def mount(authority: Authority) -> None:
-        pair = authority.issue("gate")
+        """Do as the kubelet: the files are links into a folder, and one link more is exchanged for another."""
+        pair, folder = authority.issue("gate"), mounted / f"..{authority.directory.name}"
+        folder.mkdir()
         for source, name in ((pair.certificate, "tls.crt"), (pair.key, "tls.key")):
-            # As the kubelet does: what is there is replaced at once.
-            source.rename(mounted / name)
+            source.rename(folder / name)
+            if not (mounted / name).is_symlink():
+                (mounted / name).symlink_to(f"..data/{name}")
+        (mounted / "..new").symlink_to(folder.name)
+        (mounted / "..new").rename(mounted / "..data")
 
     def is_trusted(door: Door, authority: Authority) -> bool:
         with door.connect() as plain, contextlib.suppress(ssl.SSLError):
