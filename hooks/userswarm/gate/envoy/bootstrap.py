@@ -80,7 +80,6 @@ def build_tls(settings: EnvoySettings) -> Config:
         tls_certificate={
             "certificate_chain": {"filename": settings.tls_cert_file},
             "private_key": {"filename": settings.tls_key_file},
-            "watched_directory": {"path": settings.tls_cert_file.rpartition("/")[0]},
         },
     )
     return {"resources": [secret]}
