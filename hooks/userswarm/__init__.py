@@ -21,7 +21,6 @@ In reading order:
     server/       the web server that Metacontroller calls; it looks up what a hook needs, and asks once more
     gate/         decides for a proxy who may reach which runtime, and where it is
     web/          what our web servers have in common: gunicorn, log, metrics
-    gate/         the way in for users: decides for Envoy, whose configuration it writes, who reaches which runtime
     runtime/      runs inside a swarm's Pods: bootstrap, and the steps of templates
     backend/      for backends: create UserSwarms, find their endpoints
     reaper/       deletes UserSwarms whose owner is gone
