@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "a gate behind a socket": {"gate": "unix:/run/gate.sock"},
     "everything bounded": {"max_body_bytes": 1 << 30, "total_timeout": 60, "trusted_hops": 2},
     "nothing bounded": {"max_body_bytes": 0, "total_timeout": 0, "access_log": ""},
+    "a log in a file": {"access_log": "/dev/null"},
     "IPv6": {"listen": "[::1]:8080", "status": "[::1]:8082", "gate": "[::1]:8081"},
 }
 

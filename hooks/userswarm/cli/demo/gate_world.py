@@ -30,7 +30,7 @@ from devcluster.rest import RestServer
 from devcluster.traffic import UPSTREAM
 from userswarm.cli.demo.cluster import Cluster
 from userswarm.cli.demo.runtimes import Runtime
-from userswarm.cli.demo.world import START_SECONDS, DemoError
+from userswarm.cli.demo.world import DemoError
 from userswarm.spec.settings import PREFIX
 
 BEFORE = timedelta(hours=2)
@@ -40,6 +40,8 @@ AUDIENCE = "userswarm-demo"
 SLEEPS = {"idleAfter": "30m"}
 
 _STEP = 0.1
+
+_START_SECONDS = 60
 
 
 class Issuer:
@@ -176,7 +178,7 @@ def _running_gate(environment: Mapping[str, str], port: int) -> Iterator[None]:
 
 def _wait_until_it_decides(port: int, gate: subprocess.Popen[bytes]) -> None:
     """Wait until a request without a token is refused by the gate, and not for want of it."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if gate.poll() is not None:
             raise DemoError(f"userswarm gate ended with exit code {gate.returncode}")
@@ -186,7 +188,7 @@ def _wait_until_it_decides(port: int, gate: subprocess.Popen[bytes]) -> None:
             if connection.getresponse().status == http.HTTPStatus.UNAUTHORIZED:
                 return
         time.sleep(0.05)
-    raise DemoError(f"userswarm gate lets nobody ask after {START_SECONDS} s")
+    raise DemoError(f"userswarm gate lets nobody ask after {_START_SECONDS} s")
 
 
 def _free_port() -> int:

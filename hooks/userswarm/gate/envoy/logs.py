@@ -6,7 +6,7 @@ Who it was comes out of the gate's answer, never out of a header: nothing that a
 from __future__ import annotations
 
 from userswarm.gate.answers import USER_HEADER, WORKSPACE_HEADER
-from userswarm.gate.envoy.settings import EnvoySettings
+from userswarm.gate.envoy.settings import STDOUT, EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, typed
 
 METADATA = "envoy.filters.http.ext_authz"
@@ -46,16 +46,23 @@ def access_logs(settings: EnvoySettings) -> list[Config]:
     return logs
 
 
-def _log(path: str, types: list[str], entry: dict[str, str]) -> Config:
-    return {
-        **extension(
+def _log(place: str, types: list[str], entry: dict[str, str]) -> Config:
+    """Return a log of some kinds of lines; standard output by a way of its own: its file may be another account's."""
+    log_format = {"json_format": entry}
+    if place == STDOUT:
+        log = extension(
+            "envoy.access_loggers.stdout",
+            "extensions.access_loggers.stream.v3.StdoutAccessLog",
+            log_format=log_format,
+        )
+    else:
+        log = extension(
             "envoy.access_loggers.file",
             "extensions.access_loggers.file.v3.FileAccessLog",
-            path=path,
-            log_format={"json_format": entry},
-        ),
-        "filter": {"log_type_filter": {"types": types}},
-    }
+            path=place,
+            log_format=log_format,
+        )
+    return {**log, "filter": {"log_type_filter": {"types": types}}}
 
 
 def local_replies() -> Config:

@@ -17,6 +17,8 @@ from userswarm.web.addresses import split_bind
 
 PREFIX = "USERSWARM_ENVOY_"
 
+STDOUT = "stdout"
+
 
 @dataclass(frozen=True, slots=True)
 class EnvoySettings:
@@ -43,7 +45,7 @@ class EnvoySettings:
         max_header_kib, max_headers: larger heads are refused.
         max_body_bytes: larger bodies are refused where their length is declared, which a stream's is not; 0: none are.
         max_connections: more at once are refused.
-        access_log: a file, or "" for none.
+        access_log: `stdout`, a file, or "" for none.
     """
 
     gate: str = "127.0.0.1:8081"
@@ -67,7 +69,7 @@ class EnvoySettings:
     max_headers: int = 100
     max_body_bytes: int = 0
     max_connections: int = 10_000
-    access_log: str = "/dev/stdout"
+    access_log: str = STDOUT
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], gate: GateSettings) -> EnvoySettings:
@@ -119,6 +121,6 @@ _READERS: Readers = {
         ("MAX_HEADERS", whole(10, 1000)),
         ("MAX_BODY_BYTES", whole(0, 1 << 39)),
         ("MAX_CONNECTIONS", whole(1, 1_000_000)),
-        ("ACCESS_LOG", lambda text: text and _path(text)),
+        ("ACCESS_LOG", lambda text: text if text in {"", STDOUT} else _path(text)),
     )
 }
