@@ -118,7 +118,8 @@ def add_sleep(report: Report, sleep: Sleep) -> None:
         for name, value in {
             "falling asleep, writes per swarm": _count(sleep.falling, writes=True) / sleep.swarms,
             "falling asleep, reads per swarm": _count(sleep.falling, writes=False) / sleep.swarms,
-            f"all asleep for {ASLEEP:.0f} s, requests": sum(sleep.asleep.asked.values()),
+            f"all asleep for {ASLEEP:.0f} s, requests": sleep.asleep.count(lambda each: each.verb != "watch"),
+            "of all asleep, watches that were renewed": sleep.asleep.count(lambda each: each.verb == "watch"),
             "one touched, s until verified": sleep.one.seconds[0],
             "one touched, writes": _count(sleep.one.spent, writes=True),
             f"{wakes} touched at once, s until verified, median": statistics.median(sleep.many.seconds),
