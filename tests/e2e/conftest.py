@@ -33,6 +33,7 @@ from e2e.story import (
     controller_for_run,
     controllers_that_take,
 )
+from e2e.templates import offer_templates
 from userswarm.cli.demo.cluster import composite_controller
 
 
@@ -74,7 +75,8 @@ def lab_if_any(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     if not scripts:
         yield None
         return
-    lab = Lab(Path(scripts), tmp_path_factory.mktemp("hooks") / "log")
+    place = tmp_path_factory.mktemp("hooks")
+    lab = Lab(Path(scripts), place / "log", {"USERSWARM_TEMPLATES_DIR": str(offer_templates(place / "templates"))})
     lab.hooks.start()
     yield lab
     lab.hooks.kill()

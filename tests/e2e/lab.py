@@ -70,9 +70,9 @@ class Hooks:
 class Lab:
     """The processes of the cluster; `scripts` is the folder with its ``lib.sh``."""
 
-    def __init__(self, scripts: Path, log: Path) -> None:
+    def __init__(self, scripts: Path, log: Path, settings: Mapping[str, str]) -> None:
         self._scripts = scripts
-        self.hooks = self.new_hooks({}, log)
+        self.hooks = self.new_hooks(settings, log)
 
     def new_hooks(self, settings: Mapping[str, str], log: Path) -> Hooks:
         """Return hooks that reach Services as everything here does, not started yet."""
