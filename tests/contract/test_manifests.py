@@ -292,6 +292,9 @@ def test_the_webhook_starts_with_its_environment(overlay: str, everything: list[
             stand_in = tmp_path / Path(value).name
             stand_in.write_text("content", encoding="utf-8")
             environ[variable] = str(stand_in)
+        elif variable.endswith("_DIR"):
+            assert value in mounts, f"{variable}={value} is not mounted"
+            environ[variable] = str(tmp_path)
     settings = Settings.from_environment(environ)
     assert settings.allowed_namespaces == ("userswarms",)
     assert settings.graceful_timeout + 5 < spec["terminationGracePeriodSeconds"]
