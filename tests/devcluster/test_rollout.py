@@ -15,7 +15,7 @@ import pytest
 from devcluster.faults import Trouble
 from devcluster.objects import Observed
 from devcluster.rest import RestServer
-from unit.backend.world import SOON, alongside, make_api_client
+from unit.backend.world import SOON, alongside, eventually, make_api_client
 from userswarm.backend import UserSwarmClient
 from userswarm.cli.demo.cluster import Cluster
 from userswarm.cli.rollout.plan import Choice
@@ -87,7 +87,8 @@ class Running:
         def has_it(pod: Observed) -> bool:
             return bool(pod["spec"]["containers"][0]["image"] == image)
 
-        self.cluster.faults.inject(Trouble.CRASH_LOOP, selector=has_it, exit_code=3)
+        with self.cluster.api.lock:
+            self.cluster.faults.inject(Trouble.CRASH_LOOP, selector=has_it, exit_code=3)
 
 
 @pytest.fixture
@@ -175,3 +176,23 @@ def test_a_revision_that_is_not_there_stops_after_the_first_batch_and_breaks_nob
     assert running.pods() == pods
     assert running.roll(1)[0] == 0
     assert all(each["status"]["verified"] for each in running.swarms())
+
+
+def test_those_without_a_pod_may_be_moved_alone_and_come_back_with_the_new_revision(running: Running) -> None:
+    resting = {f"workspace-{number:02}" for number in (3, 14, 15, 41)}
+    for name in resting:
+        running.cluster.edit(name, {"spec": {"suspend": True}})
+    eventually(lambda: len(running.pods()) == SWARMS - len(resting), seconds=120)
+    pods = running.pods()
+
+    code, summary = running.roll(2, only_asleep=True)
+
+    assert (code, summary["outcomes"]) == (0, {"resting": len(resting), "skipped": SWARMS - len(resting)})
+    assert running.at(2) == resting
+    assert running.pods() == pods
+    for name in resting:
+        running.cluster.edit(name, {"spec": {"suspend": False}})
+    eventually(lambda: all(each["status"]["verified"] for each in running.swarms()), seconds=120)
+    images = {pod["spec"]["containers"][0]["image"] for pod in running.cluster.api.list("v1", "Pod")}
+    assert images == {"example.org/agent:1", "example.org/agent:2"}
+    assert running.at(2) == resting
