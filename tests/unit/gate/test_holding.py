@@ -103,7 +103,7 @@ def test_a_wake_that_fails_is_said_and_tried_again(world: World, make_gate: Call
 
 def test_one_user_cannot_take_all_places(world: World, make_gate: Callable[..., Gates]) -> None:
     put_to_sleep(world)
-    gate = make_gate(hold=300, max_waiting=12)
+    gate = make_gate(hold=60, max_waiting=12)
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(gate.check, A, ALICE) for _ in range(3)]
         eventually(lambda: gate.gate._holding._waiting["alice"] == 3)

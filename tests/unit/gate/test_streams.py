@@ -89,6 +89,7 @@ def test_a_line_that_never_ends_takes_no_memory() -> None:
     lines, uses, _ = make_lines(Clock())
     for _ in range(10):
         lines.take(b"x" * 60_000)
+        assert len(lines._rest) <= 64 * 1024
     lines.take(b"\n" + line("DownstreamPeriodic"))
     assert uses.notes == [("a", "alice", True)]
 
