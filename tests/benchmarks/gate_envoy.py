@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import http.client
 import json
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from gate.door import Door
 from gate.plays import Request, Stage
 from unit.backend.world import World, make_api, make_api_client
 from unit.gate.gates import make_swarm, token
+from userswarm.cli.demo.gate import OWNERS, SLEEPING
+from userswarm.cli.demo.gate_world import gate_world
 from userswarm.gate.envoy.bootstrap import build_bootstrap
 from userswarm.gate.envoy.http import SWARM
 from userswarm.gate.envoy.running import command, find_envoy
@@ -43,7 +47,7 @@ _STREAMS = 1_000
 
 
 def run(report: Report, seconds: float, rounds: int) -> None:
-    """Measure latency by three ways, and the memory of idle streams."""
+    """Measure latency by three ways, the memory of idle streams, and a wake."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = stack.enter_context(Stage.open())
@@ -73,6 +77,25 @@ def run(report: Report, seconds: float, rounds: int) -> None:
         door = stack.enter_context(_door(folder / "sleep", slow.port))
         report.add(f"{_STREAMS} idle WebSockets", _streams(door, slow.workers()[0], bearer))
         world.api_client.close()
+    report.add("A workspace that sleeps is asked for (dev cluster)", _wake())
+
+
+def _wake() -> list[dict[str, Value]]:
+    """Ask for a workspace that sleeps, and see when the answer is there, and when the cluster said that it is verified.
+
+    The dev cluster goes by the wall's clock; what its Pod takes to start is part of both.
+    """
+    with gate_world(OWNERS, SLEEPING) as made:
+        bearer = {"Authorization": f"Bearer {made.issuer.token('bob')}"}
+        begun = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", made.port, timeout=120)
+        connection.request("GET", f"/v1/workspaces/{SLEEPING}/", headers=bearer)
+        status = connection.getresponse().status
+        answered = time.monotonic() - begun
+        connection.close()
+        verified = made.cluster.user_swarm(f"workspace-{SLEEPING}")["status"]["verifiedAt"]
+        since = (datetime.now(UTC) - datetime.fromisoformat(verified)).total_seconds()
+        return [{"": "one request", "status": status, "seconds": answered, "after verified, at most s": since}]
 
 
 def _latencies(ways: dict[str, int], head: str, seconds: float, rounds: int) -> list[dict[str, Value]]:
