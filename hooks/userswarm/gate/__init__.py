@@ -5,5 +5,6 @@ upstream's address is made here out of the swarm that the caller owns, never out
 
 In reading order: `decide` (the story of one decision), `address` (which workspace), `tokens/` (who), `limits` and
 `counting` (how much), `holding` (asleep), `upstream` (where to), `answers` (what the proxy is told), `streams` (what is
-open, as Envoy tells it), `audit` and `metrics` (who is told), `settings`, `app`, `launch` and `commands`.
+open, as Envoy tells it), `audit` and `metrics` (who is told), `settings`, `app`, `launch` and
+`commands`; `envoy/` writes Envoy's configuration, and starts it.
 """
