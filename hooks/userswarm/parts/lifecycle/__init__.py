@@ -60,6 +60,7 @@ WAKES = (ACTIVITY, APPOINTMENT, SCHEDULE)
 class Lifecycle:
     """The rules of a swarm, and what its runtime is asked before it falls asleep."""
 
+    swarm: Swarm
     rules: Rules
     http: Manifest
 
@@ -76,15 +77,16 @@ def read(swarm: Swarm) -> Lifecycle | None:
         "path": rules.check_path,
         "timeoutSeconds": ANSWER_SECONDS,
     }
-    return Lifecycle(rules, http)
+    return Lifecycle(swarm, rules, http)
 
 
-def look(rules: Rules, sight: Sight) -> Decision:
+def look(lifecycle: Lifecycle, sight: Sight) -> Decision:
     """Return what holds for a swarm that has these rules."""
     answer = read_answer(sight.http) if sight.http is not None else None
-    verified = sight.status.get("verified") is True
+    activity, verified = read_activity(sight.metadata), sight.status.get("verified") is True
     known = read_state(sight.status) or State(False, _first_seen(sight), CREATED)
-    return decide(rules, read_activity(sight.metadata), known, answer, sight.now, verified=verified)
+    stopping = runtime.is_scaled_down(lifecycle.swarm, sight)
+    return decide(lifecycle.rules, activity, known, answer, sight.now, verified=verified, stopping=stopping)
 
 
 def _first_seen(sight: Sight) -> datetime:
@@ -97,7 +99,7 @@ def _first_seen(sight: Sight) -> datetime:
 
 def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
     """Say whether the swarm is awake, and when that is to be asked again."""
-    decision = sight.once(look, lifecycle.rules)
+    decision = sight.once(look, lifecycle)
     due_in = (decision.due - sight.now).total_seconds() if decision.due is not None else None
     told = _tell(decision, sight)
     if not decision.state.asleep:
@@ -108,12 +110,12 @@ def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
 
 def needs(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Needs:
     """Ask the runtime whether it is busy, just before it would fall asleep."""
-    return Needs(http=lifecycle.http) if sight.once(look, lifecycle.rules).ask else NOTHING
+    return Needs(http=lifecycle.http) if sight.once(look, lifecycle).ask else NOTHING
 
 
 def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
     """Return what the next call has to know, and when the swarm wakes and expires."""
-    decision = sight.once(look, lifecycle.rules)
+    decision = sight.once(look, lifecycle)
     beat = int(lifecycle.rules.beat.total_seconds())
     more = {"wakesAt": decision.wakes_at, "expiresAt": decision.expires_at, "touchEverySeconds": beat}
     return {"lifecycle": write_state(decision.state, **more)}
@@ -121,7 +123,7 @@ def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any
 
 def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
     """Say that a swarm will be deleted if nobody comes back, or may be by now."""
-    expires_at = sight.once(look, lifecycle.rules).expires_at
+    expires_at = sight.once(look, lifecycle).expires_at
     if expires_at is None or sight.now < find_notice(lifecycle.rules, expires_at):
         return None
     told = f"nobody has used it, and it may be deleted from {written_time(expires_at)} on; any use of it keeps it"

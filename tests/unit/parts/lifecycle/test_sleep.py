@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from datetime import timedelta
 from typing import Any
@@ -181,6 +182,20 @@ def test_its_runtime_is_asked_just_before_and_a_good_answer_puts_it_to_sleep() -
     assert replicas(response) == 1
     scene.http = FREE
     assert replicas(scene.sync()) == 0
+
+
+def test_a_call_that_cannot_see_yet_that_it_sleeps_does_not_start_it_again() -> None:
+    scene = later(awake(activityCheck={"path": "/activity"}), 1800)
+    before = copy.deepcopy(scene.parent["status"])
+    scene.http = FREE
+    falling = step(scene)
+    assert replicas(falling) == 0
+    scene.apply(falling)
+    # Metacontroller calls for the StatefulSet before its own write of the status has come back to it.
+    scene.parent["status"] = before
+    scene.http = {"status": 503, "body": "no endpoint"}
+    again = later(scene, 1).sync()
+    assert (replicas(again), told(again)) == (0, ("False", "Idle"))
 
 
 def test_a_busy_one_stays_and_is_asked_again_until_it_was_busy_for_too_long() -> None:
