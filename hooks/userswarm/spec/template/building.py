@@ -27,6 +27,9 @@ MAIN = "runtime"
 MAIN_PORT = "http"
 """Its port to which the swarm's Service leads."""
 
+_PATTERNS = ("pattern", "secretPattern", "passwordSecret")
+"""Fields that name a Secret or a ConfigMap."""
+
 _SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False}
 _PROBES = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
 _ACTIONS = ("http", "tcp", "exec")
@@ -113,7 +116,7 @@ def patterns_in(value: Any) -> Sequence[str]:
         return [found for each in value for found in patterns_in(each)]
     if not isinstance(value, dict):
         return []
-    here = [each for key, each in value.items() if key in ("pattern", "secretPattern") and isinstance(each, str)]
+    here = [each for key, each in value.items() if key in _PATTERNS and isinstance(each, str)]
     hosts = value.get("knownHosts", {})
     here += [hosts[kind] for kind in ("secret", "configMap") if kind in hosts]
     return [*here, *(found for key, each in value.items() for found in patterns_in(each))]

@@ -18,6 +18,8 @@ from userswarm.errors import InvalidParentError
 from userswarm.wire.k8s import CLAIM, CONFIG_MAP, DATABASE, DATABASE_ROLE, PLATFORM_KINDS, STATEFUL_SET, Kind
 
 OWN = "swarm-workspace-a"
+MAIN: Json = {"name": "runtime", "image": "agent:1", "ports": [{"name": "http", "port": 8080}]}
+SSH = {"pattern": "swarm-{name}-ssh", "key": "id"}
 
 
 def pod(name: str = "everything", **template: Any) -> Json:
@@ -141,8 +143,23 @@ def test_no_choice_of_a_user_names_what_is_another_swarms(user: str) -> None:
     assert used == [f"keys-{user}", f"{OWN}-keys"]
 
 
-def test_a_name_that_would_be_another_swarms_is_refused() -> None:
-    text = samples.changed(samples.SMALL, volumes=[{"name": "a", "secret": {"pattern": "s{user}"}}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"volumes": [{"name": "a", "secret": {"pattern": "s{user}"}}]},
+        {"volumes": [{"name": "a", "configMap": {"pattern": "s{user}"}}]},
+        {"containers": [{**MAIN, "envFrom": [{"secretPattern": "s{user}"}]}]},
+        {"containers": [{**MAIN, "env": [{"name": "A", "secret": {"pattern": "s{user}", "key": "a"}}]}]},
+        {"database": {"cluster": "pg", "namespace": "databases", "role": {"passwordSecret": "s{user}"}}},
+        {
+            "containers": [{**MAIN, "mounts": [{"volume": "v", "path": "/v"}]}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "init": [{"ssh": {"secret": SSH, "path": "/v", "knownHosts": {"configMap": "s{user}", "key": "k"}}}],
+        },
+    ],
+)
+def test_a_name_that_would_be_another_swarms_is_refused(fields: Json) -> None:
+    text = samples.changed(samples.SMALL, **fields)
     parent, _ = samples.swarm("small")
     parent["spec"]["userId"] = "warm-workspace-b-env"
     with pytest.raises(InvalidParentError, match="the name 'swarm-workspace-b-env' is another swarm's"):
@@ -203,7 +220,7 @@ def test_a_swarm_of_a_template_is_verified_and_remembers_its_revision() -> None:
 def test_a_new_revision_restarts_nobody_and_a_roll_out_moves_the_swarm_and_its_status() -> None:
     scene = verified("small")
     before = scene.sync()["children"]
-    second = samples.changed(samples.SMALL, revision=2, containers=[{**SMALL_MAIN, "image": "agent:2"}])
+    second = samples.changed(samples.SMALL, revision=2, containers=[{**MAIN, "image": "agent:2"}])
     scene.settings = offered(samples.SMALL, second)
     assert scene.sync()["children"] == before
     assert scene.sync()["status"]["template"]["revision"] == 1
@@ -211,9 +228,6 @@ def test_a_new_revision_restarts_nobody_and_a_roll_out_moves_the_swarm_and_its_s
     scene.apply(scenes.step(scene))
     assert scene.parent["status"]["template"]["revision"] == 2
     assert scene.child(STATEFUL_SET)["spec"]["template"]["spec"]["containers"][0]["image"] == "agent:2"
-
-
-SMALL_MAIN = {"name": "runtime", "image": "agent:1", "ports": [{"name": "http", "port": 8080}]}
 
 
 @pytest.mark.parametrize(
