@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from gunicorn.config import Config
 from gunicorn.workers.base import Worker
 
+from userswarm.cli import cli
 from userswarm.errors import SettingsError
 from userswarm.server import launch
-from userswarm.server.commands import serve
 from userswarm.server.launch import check_exposure, gunicorn_options
 from userswarm.spec.settings import Settings
 from userswarm.web.addresses import is_loopback, split_bind
@@ -96,7 +96,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 def test_options_win_over_the_environment(served: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USERSWARM_WORKERS", "3")
     monkeypatch.setenv("USERSWARM_BIND", "127.0.0.1:1")
-    result = CliRunner().invoke(serve, ["--bind", "0.0.0.0:2", "--insecure-no-auth", "--log-format", "text"])
+    result = CliRunner().invoke(cli, ["serve", "--bind", "0.0.0.0:2", "--insecure-no-auth", "--log-format", "text"])
 
     assert result.exit_code == 0, result.output
     (settings,) = served
@@ -109,7 +109,7 @@ def test_options_win_over_the_environment(served: list[Settings], monkeypatch: p
 
 
 def test_every_bad_value_is_named_and_nothing_starts(served: list[Settings]) -> None:
-    result = CliRunner().invoke(serve, ["--workers", "0", "--log-level", "loud"])
+    result = CliRunner().invoke(cli, ["serve", "--workers", "0", "--log-level", "loud"])
 
     assert result.exit_code == 1
     assert not served
@@ -119,7 +119,7 @@ def test_every_bad_value_is_named_and_nothing_starts(served: list[Settings]) -> 
 
 
 def test_the_help_tells_how_to_set_and_how_to_stop() -> None:
-    text = CliRunner().invoke(serve, ["--help"]).output
+    text = CliRunner().invoke(cli, ["serve", "--help"]).output
     for word in ("USERSWARM_BIND", "SIGTERM", "/readyz", "--token-file", "[default: 127.0.0.1:8080]"):
         assert word in " ".join(text.split())
 
