@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# One image for all that runs in a cluster: the webhook (serve), the init container of every swarm (bootstrap), and the
-# reaper (reap).
+# One image for all of ours that runs in a cluster: the webhook (serve), the init containers of swarms (bootstrap), the
+# reaper (reap), and the gate's decisions (gate), beside Envoy's own image.
 #
 # The base's tag says what it is, its digest (of the index of all platforms) is what counts; the same in both stages.
 
@@ -51,7 +51,7 @@ FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd218179
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="userswarm" \
-      org.opencontainers.image.description="A private, isolated agent runtime on Kubernetes for every user: hooks, bootstrap and reaper" \
+      org.opencontainers.image.description="A private, isolated agent runtime on Kubernetes for every user: hooks, bootstrap, reaper and gate" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/crawbl/userswarm" \
       org.opencontainers.image.version="${VERSION}" \
