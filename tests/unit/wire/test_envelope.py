@@ -14,7 +14,7 @@ from userswarm.wire.envelope import (
     parse_parent,
     sync_response,
 )
-from userswarm.wire.k8s import CONFIG_MAP, RUNTIME_KINDS, STATEFUL_SET
+from userswarm.wire.k8s import CONFIG_MAP, PLATFORM_KINDS, RUNTIME_KINDS, STATEFUL_SET
 
 
 def request() -> Any:
@@ -34,7 +34,7 @@ def test_a_request_tells_which_kinds_may_be_returned() -> None:
 def test_without_a_controller_the_groups_of_the_children_tell_it() -> None:
     body = request()
     del body["controller"]
-    assert parse_hook_request(body).managed == {kind.group for kind in RUNTIME_KINDS}
+    assert parse_hook_request(body).managed == {kind.group for kind in (*RUNTIME_KINDS, *PLATFORM_KINDS)}
 
     del body["children"][CONFIG_MAP.group]
     assert CONFIG_MAP.group not in parse_hook_request(body).managed
