@@ -148,7 +148,7 @@ def _explain_sleep(parent: Manifest, settings: Settings, now: datetime) -> Itera
     elif lifecycle:
         yield f"awake since {lifecycle.get('awakeSince')} ({lifecycle.get('reason')})"
         sight = Sight(Observation({}, {}, {}), status, {}, now, metadata=parent["metadata"])
-        due = look(told, sight).due if told is not None else None
+        due = look(told.rules, sight).due if told is not None else None
         if due is not None:
             yield f"falls asleep, or is asked whether it is busy, at {written_time(due)} if nobody uses it until then"
     if checked:

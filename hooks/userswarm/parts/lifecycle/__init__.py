@@ -41,6 +41,8 @@ EXPIRES_SOON = "ExpiresSoon"
 EXPIRED = "Expired"
 
 ANSWER_SECONDS = 2
+RECORDED_AFTER = 1.0
+"""Seconds until a call is asked for that sees what this one has written."""
 
 _WORDS = {
     IDLE: "nobody has used it; it wakes when somebody does",
@@ -60,7 +62,6 @@ WAKES = (ACTIVITY, APPOINTMENT, SCHEDULE)
 class Lifecycle:
     """The rules of a swarm, and what its runtime is asked before it falls asleep."""
 
-    swarm: Swarm
     rules: Rules
     http: Manifest
 
@@ -77,16 +78,15 @@ def read(swarm: Swarm) -> Lifecycle | None:
         "path": rules.check_path,
         "timeoutSeconds": ANSWER_SECONDS,
     }
-    return Lifecycle(swarm, rules, http)
+    return Lifecycle(rules, http)
 
 
-def look(lifecycle: Lifecycle, sight: Sight) -> Decision:
+def look(rules: Rules, sight: Sight) -> Decision:
     """Return what holds for a swarm that has these rules."""
     answer = read_answer(sight.http) if sight.http is not None else None
-    activity, verified = read_activity(sight.metadata), sight.status.get("verified") is True
+    verified = sight.status.get("verified") is True
     known = read_state(sight.status) or State(False, _first_seen(sight), CREATED)
-    stopping = runtime.is_scaled_down(lifecycle.swarm, sight)
-    return decide(lifecycle.rules, activity, known, answer, sight.now, verified=verified, stopping=stopping)
+    return decide(rules, read_activity(sight.metadata), known, answer, sight.now, verified=verified)
 
 
 def _first_seen(sight: Sight) -> datetime:
@@ -99,23 +99,35 @@ def _first_seen(sight: Sight) -> datetime:
 
 def judge(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict:
     """Say whether the swarm is awake, and when that is to be asked again."""
-    decision = sight.once(look, lifecycle)
+    decision = sight.once(look, lifecycle.rules)
     due_in = (decision.due - sight.now).total_seconds() if decision.due is not None else None
     told = _tell(decision, sight)
     if not decision.state.asleep:
         return Verdict(True, decision.reason, told, due_in=due_in)
+    if not _is_recorded(sight):
+        return Verdict(False, decision.reason, told, phase="Progressing", due_in=RECORDED_AFTER)
     phase = ASLEEP if runtime.is_stopped(swarm, sight) else "Progressing"
     return Verdict(False, decision.reason, told, phase=phase, due_in=due_in, rests=True)
 
 
+def _is_recorded(sight: Sight) -> bool:
+    """Tell whether every later call knows that the swarm sleeps: only then its Pod may be stopped.
+
+    A call that came for the Pod's end and could not see that word yet would ask a runtime that is going, and start the
+    swarm again, or write over the appointment that its last answer named.
+    """
+    known = read_state(sight.status)
+    return known is not None and known.asleep
+
+
 def needs(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Needs:
     """Ask the runtime whether it is busy, just before it would fall asleep."""
-    return Needs(http=lifecycle.http) if sight.once(look, lifecycle).ask else NOTHING
+    return Needs(http=lifecycle.http) if sight.once(look, lifecycle.rules).ask else NOTHING
 
 
 def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
     """Return what the next call has to know, and when the swarm wakes and expires."""
-    decision = sight.once(look, lifecycle)
+    decision = sight.once(look, lifecycle.rules)
     beat = int(lifecycle.rules.beat.total_seconds())
     more = {"wakesAt": decision.wakes_at, "expiresAt": decision.expires_at, "touchEverySeconds": beat}
     return {"lifecycle": write_state(decision.state, **more)}
@@ -123,7 +135,7 @@ def report(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Mapping[str, Any
 
 def judge_expiry(lifecycle: Lifecycle, swarm: Swarm, sight: Sight) -> Verdict | None:
     """Say that a swarm will be deleted if nobody comes back, or may be by now."""
-    expires_at = sight.once(look, lifecycle).expires_at
+    expires_at = sight.once(look, lifecycle.rules).expires_at
     if expires_at is None or sight.now < find_notice(lifecycle.rules, expires_at):
         return None
     told = f"nobody has used it, and it may be deleted from {written_time(expires_at)} on; any use of it keeps it"

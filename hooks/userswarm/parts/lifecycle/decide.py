@@ -54,27 +54,15 @@ class Decision:
 
 
 def decide(
-    rules: Rules,
-    activity: Activity,
-    state: State,
-    answer: Answer | None,
-    now: datetime,
-    *,
-    verified: bool,
-    stopping: bool = False,
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, now: datetime, *, verified: bool
 ) -> Decision:
-    """Return whether the swarm is asleep from now on; `answer` is None where the runtime was not asked in this call.
-
-    `stopping`: its Pod goes, or is gone. What is due to sleep and stops was put to sleep by a call whose word cannot be
-    seen yet; nobody is left to be asked, and it must not be started again for that.
-    """
+    """Return whether the swarm is asleep from now on; `answer` is None where the runtime was not asked in this call."""
     if state.asleep:
         cause = _find_cause_to_wake(rules, activity, state, now)
         if not cause:
             return _asleep(rules, state, now)
         state = replace(state, asleep=False, since=now, reason=cause, checked=None)
-        stopping = False
-    return _decide_awake(rules, activity, state, answer, now, verified=verified, stopping=stopping)
+    return _decide_awake(rules, activity, state, answer, now, verified=verified)
 
 
 def find_notice(rules: Rules, expires_at: datetime) -> datetime:
@@ -93,14 +81,7 @@ def _find_cause_to_wake(rules: Rules, activity: Activity, state: State, now: dat
 
 
 def _decide_awake(
-    rules: Rules,
-    activity: Activity,
-    state: State,
-    answer: Answer | None,
-    now: datetime,
-    *,
-    verified: bool,
-    stopping: bool,
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, now: datetime, *, verified: bool
 ) -> Decision:
     used = max(state.since, activity.last or state.since)
     idle, limit = _find_ends(rules, activity, state, used)
@@ -108,8 +89,7 @@ def _decide_awake(
         return Decision(state, IN_USE, min(idle, limit))
     why = MAX_AWAKE if limit <= now else IDLE
     checked = state.checked if state.checked is not None and state.checked.at >= used else None
-    state = replace(state, checked=checked)
-    decision = _end(rules, activity, state, answer, why, now, verified=verified, stopping=stopping)
+    decision = _end(rules, activity, replace(state, checked=checked), answer, why, now, verified=verified)
     if decision.state.asleep or decision.reason == BUSY or decision.due is None or limit <= now:
         return decision
     return replace(decision, due=min(decision.due, limit))
@@ -127,42 +107,24 @@ def _find_ends(rules: Rules, activity: Activity, state: State, used: datetime) -
 
 
 def _end(
-    rules: Rules,
-    activity: Activity,
-    state: State,
-    answer: Answer | None,
-    why: str,
-    now: datetime,
-    *,
-    verified: bool,
-    stopping: bool,
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, why: str, now: datetime, *, verified: bool
 ) -> Decision:
     """Put a swarm to sleep that is due, unless it is near an instant for which it would wake, or has to be asked."""
     if why == IDLE and (held := _find_hold(rules, state, now)) is not None:
         return Decision(state, APPOINTMENT, held)
     if not rules.check_path:
         return _fall_asleep(rules, activity, state, why, now)
-    return _ask_first(rules, activity, state, answer, why, now, verified=verified, stopping=stopping)
+    return _ask_first(rules, activity, state, answer, why, now, verified=verified)
 
 
 def _ask_first(
-    rules: Rules,
-    activity: Activity,
-    state: State,
-    answer: Answer | None,
-    why: str,
-    now: datetime,
-    *,
-    verified: bool,
-    stopping: bool,
+    rules: Rules, activity: Activity, state: State, answer: Answer | None, why: str, now: datetime, *, verified: bool
 ) -> Decision:
     """Put a swarm to sleep that is due, unless its runtime says it is busy, or says nothing while it is only idle."""
     checked = state.checked
     busy_since = checked.busy_since if checked is not None else None
     if busy_since is not None and busy_since + rules.max_busy <= now:
         return _fall_asleep(rules, activity, state, MAX_BUSY, now)
-    if stopping:
-        return _fall_asleep(rules, activity, state, why, now)
     if checked is not None and now < checked.again and (why == IDLE or busy_since is not None):
         return Decision(state, _told(checked), checked.again)
     if not verified:

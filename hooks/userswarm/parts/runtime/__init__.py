@@ -150,15 +150,9 @@ def is_stopped(swarm: Swarm, sight: Sight) -> bool:
     if stateful_set is None:
         return False
     status, metadata = stateful_set.get("status", {}), stateful_set["metadata"]
-    if not is_scaled_down(swarm, sight) or status.get("replicas", 0) != 0:
+    if stateful_set.get("spec", {}).get("replicas", 1) != 0 or status.get("replicas", 0) != 0:
         return False
     return bool(status.get("observedGeneration", 0) >= metadata.get("generation", 0))
-
-
-def is_scaled_down(swarm: Swarm, sight: Sight) -> bool:
-    """Tell whether the StatefulSet is there and wants no Pod."""
-    stateful_set = _stateful_set(swarm, sight)
-    return stateful_set is not None and stateful_set.get("spec", {}).get("replicas", 1) == 0
 
 
 def _rests(sight: Sight) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from datetime import timedelta
 from typing import Any
@@ -37,10 +36,18 @@ def touch(scene: Scene, at: str | None = None) -> None:
     annotations["crawbl.ai/last-activity"] = at or written_time(scene.now)
 
 
+def put_to_sleep(scene: Scene) -> Json:
+    """Return the answer of the first call that knows that the swarm sleeps: the one before has written it down."""
+    falling = step(scene)
+    assert replicas(falling) == 1
+    assert falling["resyncAfterSeconds"] == 1
+    assert not falling["status"]["verified"]
+    return step(scene)
+
+
 def stopped(scene: Scene) -> Json:
     """Apply an answer that puts the swarm to sleep, let its Pod go, and return the next answer."""
-    response = step(scene)
-    scene.apply(response)
+    scene.apply(put_to_sleep(scene))
     scene.child(STATEFUL_SET)["status"] = {"observedGeneration": 1, "replicas": 0}
     return step(scene)
 
@@ -74,12 +81,35 @@ def test_it_is_looked_at_when_it_may_sleep_and_not_before() -> None:
     assert scene.sync()["resyncAfterSeconds"] == 1800
     assert replicas(later(scene, 1799).sync()) == 1
     assert scene.sync()["resyncAfterSeconds"] == 1
-    assert replicas(later(scene, 1).sync()) == 0
+    assert replicas(put_to_sleep(later(scene, 1))) == 0
+
+
+def test_only_a_call_that_sees_it_written_stops_the_pod() -> None:
+    scene = later(awake(**CHECK), 1800)
+    before = scene.parent["status"]
+    scene.http = {"status": 200, "body": '{"busy": false, "wakeAt": "2026-11-20T20:00:00Z"}'}
+    assert replicas(step(scene)) == 1
+    # The next call comes before that word: its runtime is there, and is asked once more.
+    scene.parent["status"] = before
+    scene.http = None
+    assert "http" in later(scene, 1).sync()["needs"]
+    scene.http = {"status": 200, "body": '{"busy": false, "wakeAt": "2026-11-20T20:00:00Z"}'}
+    response = put_to_sleep(scene)
+    assert replicas(response) == 0
+    assert response["status"]["lifecycle"]["wakeAt"] == "2026-11-20T20:00:00Z"
+
+
+def test_one_that_is_used_before_its_pod_is_stopped_goes_on() -> None:
+    scene = later(awake(), 1800)
+    assert told(step(scene)) == ("False", "Idle")
+    touch(later(scene, 1))
+    response = step(scene)
+    assert (replicas(response), told(response)) == (1, ("True", "InUse"))
 
 
 def test_it_sleeps_without_a_pod_unverified_and_says_since_when_and_why() -> None:
     scene = later(awake(expireAfter="720h"), 1800)
-    falling = step(scene)
+    falling = put_to_sleep(scene)
     assert (replicas(falling), falling["status"]["phase"], falling["status"]["verified"]) == (0, "Progressing", False)
     scene.apply(falling)
     scene.child(STATEFUL_SET)["status"] = {"observedGeneration": 1, "replicas": 0}
@@ -181,21 +211,7 @@ def test_its_runtime_is_asked_just_before_and_a_good_answer_puts_it_to_sleep() -
     }
     assert replicas(response) == 1
     scene.http = FREE
-    assert replicas(scene.sync()) == 0
-
-
-def test_a_call_that_cannot_see_yet_that_it_sleeps_does_not_start_it_again() -> None:
-    scene = later(awake(activityCheck={"path": "/activity"}), 1800)
-    before = copy.deepcopy(scene.parent["status"])
-    scene.http = FREE
-    falling = step(scene)
-    assert replicas(falling) == 0
-    scene.apply(falling)
-    # Metacontroller calls for the StatefulSet before its own write of the status has come back to it.
-    scene.parent["status"] = before
-    scene.http = {"status": 503, "body": "no endpoint"}
-    again = later(scene, 1).sync()
-    assert (replicas(again), told(again)) == (0, ("False", "Idle"))
+    assert replicas(put_to_sleep(scene)) == 0
 
 
 def test_a_busy_one_stays_and_is_asked_again_until_it_was_busy_for_too_long() -> None:
@@ -209,7 +225,7 @@ def test_a_busy_one_stays_and_is_asked_again_until_it_was_busy_for_too_long() ->
     scene.http = BUSY
     assert step(scene)["resyncAfterSeconds"] == 180
     scene.http = None
-    response = later(scene, 180).sync()
+    response = put_to_sleep(later(scene, 180))
     assert (replicas(response), told(response)) == (0, ("False", "MaxBusy"))
 
 
@@ -270,7 +286,7 @@ def test_a_lease_keeps_it_awake_and_wakes_it() -> None:
     annotations["crawbl.ai/busy-until"] = written_time(NOW + timedelta(seconds=2000))
     assert scene.sync()["resyncAfterSeconds"] == 2000
     assert replicas(later(scene, 1900).sync()) == 1
-    assert replicas(later(scene, 100).sync()) == 0
+    assert replicas(put_to_sleep(later(scene, 100))) == 0
     scene = asleep()
     annotations = scene.parent["metadata"].setdefault("annotations", {})
     annotations["crawbl.ai/busy-until"] = written_time(scene.now + timedelta(seconds=1))
@@ -300,7 +316,7 @@ def test_it_wakes_for_its_schedule_in_time_and_sleeps_again() -> None:
 def test_it_wakes_for_the_appointment_that_its_runtime_named() -> None:
     scene = later(awake(**CHECK), 1800)
     scene.http = {"status": 200, "body": '{"busy": false, "wakeAt": "2026-11-20T20:00:00Z"}'}
-    response = step(scene)
+    response = put_to_sleep(scene)
     assert response["status"]["lifecycle"]["wakesAt"] == "2026-11-20T19:59:00Z"
     scene.http = None
     scene.now += timedelta(seconds=response["resyncAfterSeconds"])
@@ -313,7 +329,7 @@ def test_it_is_not_awake_for_longer_than_the_platform_allows() -> None:
     step(scene)
     touch(later(scene, 3590))
     assert replicas(scene.sync()) == 1
-    response = later(scene, 10).sync()
+    response = put_to_sleep(later(scene, 10))
     assert (replicas(response), told(response)) == (0, ("False", "MaxAwake"))
 
 
