@@ -7,42 +7,26 @@ the old one. A file that cannot be used stops the start; later on the tokens rea
 from __future__ import annotations
 
 import hmac
-import logging
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from userswarm.errors import SettingsError
-from userswarm.web.files import fingerprint
-
-logger = logging.getLogger(__name__)
+from userswarm.web.files import TokenFile
 
 # What RFC 6750 lets stand in an Authorization header.
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 
 class Tokens:
-    """The bearer tokens of one file; the file is looked at no more than once in `interval` seconds."""
+    """The bearer tokens of one file."""
 
-    def __init__(self, path: Path, *, interval: float = 1.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Read the tokens; raises SettingsError where there are none, or one could never be sent."""
-        self._path = path
-        self._interval = interval
-        self._monotonic = monotonic
-        self._seen = fingerprint(path)
-        self._look_again = monotonic() + interval
-        try:
-            self._tokens = _read(path)
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"USERSWARM_TOKEN_FILE={str(path)!r}: {error}") from error
+        self._file = TokenFile(path, _read, "USERSWARM_TOKEN_FILE", monotonic=monotonic)
 
     def accept(self, authorization: str) -> bool:
         """Tell whether the value of an Authorization header carries one of the tokens."""
-        now = self._monotonic()
-        if now >= self._look_again:
-            self._look_again = now + self._interval
-            self._refresh()
         scheme, _, offered = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return False
@@ -50,21 +34,9 @@ class Tokens:
         # takes nor which one matched tells anything about them.
         secret = offered.strip().encode("latin-1", "replace")
         accepted = False
-        for token in self._tokens:
+        for token in self._file.tokens():
             accepted |= hmac.compare_digest(token, secret)
         return accepted
-
-    def _refresh(self) -> None:
-        seen = fingerprint(self._path)
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._tokens = _read(self._path)
-        except (OSError, ValueError) as error:
-            logger.error("cannot read the token file again, the tokens read before stay valid: %s", error)  # noqa: TRY400
-        else:
-            logger.info("read the token file again: %d valid tokens", len(self._tokens))
 
 
 def _read(path: Path) -> tuple[bytes, ...]:
