@@ -5,14 +5,9 @@ The hooks run in this process, since two hours pass before the story begins: one
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,7 +25,7 @@ from devcluster.rest import RestServer
 from devcluster.traffic import UPSTREAM
 from userswarm.cli.demo.cluster import Cluster
 from userswarm.cli.demo.runtimes import Runtime
-from userswarm.cli.demo.world import DemoError
+from userswarm.cli.demo.world import running
 from userswarm.spec.settings import PREFIX
 
 BEFORE = timedelta(hours=2)
@@ -40,8 +35,6 @@ AUDIENCE = "userswarm-demo"
 SLEEPS = {"idleAfter": "30m"}
 
 _STEP = 0.1
-
-_START_SECONDS = 60
 
 
 class Issuer:
@@ -123,7 +116,9 @@ def gate_world(owners: Mapping[str, str], sleeping: str = "", **settings: str) -
             f"{PREFIX}ENVOY_ACCESS_LOG": "",
             **{f"{PREFIX}{name}": value for name, value in settings.items()},
         }
-        stack.enter_context(_running_gate(environment, port))
+        # It is up once it refuses a request without a token, and not for want of somebody who decides.
+        nobody, refused = "/v1/workspaces/nobody/", http.HTTPStatus.UNAUTHORIZED
+        stack.enter_context(running(["gate"], environment, port, nobody, refused))
         yield GateWorld(cluster, issuer, runtimes, port)
 
 
@@ -162,33 +157,6 @@ def _living(cluster: Cluster) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-@contextmanager
-def _running_gate(environment: Mapping[str, str], port: int) -> Iterator[None]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    with subprocess.Popen([sys.executable, "-m", "userswarm.cli", "gate"], env={**own, **environment}) as gate:
-        try:
-            _wait_until_it_decides(port, gate)
-            yield
-        finally:
-            gate.send_signal(signal.SIGTERM)
-            gate.wait()
-
-
-def _wait_until_it_decides(port: int, gate: subprocess.Popen[bytes]) -> None:
-    """Wait until a request without a token is refused by the gate, and not for want of it."""
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if gate.poll() is not None:
-            raise DemoError(f"userswarm gate ended with exit code {gate.returncode}")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/v1/workspaces/nobody/")
-            if connection.getresponse().status == http.HTTPStatus.UNAUTHORIZED:
-                return
-        time.sleep(0.05)
-    raise DemoError(f"userswarm gate lets nobody ask after {_START_SECONDS} s")
 
 
 def _free_port() -> int:

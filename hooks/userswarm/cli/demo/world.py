@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,29 +66,48 @@ def world(*, dedicated: bool, templates: Path | None = None) -> Iterator[World]:
 @contextmanager
 def webhook(port: int, environment: Mapping[str, str]) -> Iterator[None]:
     """Run `userswarm serve` on a loopback port; raises DemoError where it does not come up."""
+    with running(["serve", "--bind", f"127.0.0.1:{port}", "--log-level", "error"], environment, port):
+        yield
+
+
+@contextmanager
+def running(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    path: str = "/readyz",
+    code: int = http.HTTPStatus.OK,
+) -> Iterator[None]:
+    """Run `userswarm` with these words; it is up once it answers a GET of `path` on loopback with `code`.
+
+    Raises DemoError where it does not come up.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    command = [sys.executable, "-m", "userswarm.cli", "serve", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
+    command = [sys.executable, "-m", "userswarm.cli", *words]
     with subprocess.Popen(command, env={**own, **environment}) as server:
         try:
-            _wait_until_ready(port, server)
+            _wait_until_ready(port, server, words[0], path, code)
             yield
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
 
 
-def _wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(
+    port: int,
+    server: subprocess.Popen[bytes],
+    name: str = "serve",
+    path: str = "/readyz",
+    code: int = http.HTTPStatus.OK,
+) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise DemoError(f"userswarm serve ended with exit code {server.returncode}")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
+            raise DemoError(f"userswarm {name} ended with exit code {server.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection.request("GET", path)
+            if connection.getresponse().status == code:
                 return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    raise DemoError(f"userswarm serve is not ready after {START_SECONDS} s")
+        time.sleep(0.05)
+    raise DemoError(f"userswarm {name} is not ready after {START_SECONDS} s")
