@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from userswarm.backend.transport import Transport
+from userswarm.backend.transport import Transport, WatchStream
 
 Object = dict[str, Any]
 
@@ -58,30 +58,37 @@ class Followed:
 def follow(
     transport: Transport, path: str, is_awaited: Callable[[Object], bool], selector: str = ""
 ) -> Iterator[Followed]:
-    """Follow the collection at `path` while in this context."""
+    """Follow the collection at `path` while in this context; a watch that ends is gone on with.
+
+    The API server ends them all when it takes in another version of their CRD.
+    """
     query = {"labelSelector": selector} if selector else {}
     followed = Followed(path.rpartition("/")[2], is_awaited)
     page = transport.page(path, limit=0, query=query)
     for item in page.items:
         followed.see(item, gone=False)
-    stream = transport.watch(
-        path, resource_version=page.resource_version, window=_WINDOW, silence=_SILENCE, query=query
-    )
+    over = threading.Event()
+    streams: list[WatchStream] = []
 
     def read() -> None:
+        version = page.resource_version
         try:
-            for event in stream.events():
-                if event.type != "BOOKMARK":
-                    followed.see(event.object, gone=event.type == "DELETED")
+            while not over.is_set():
+                stream = transport.watch(path, resource_version=version, window=_WINDOW, silence=_SILENCE, query=query)
+                streams.append(stream)
+                for event in stream.events():
+                    version = event.resource_version or version
+                    if event.type != "BOOKMARK":
+                        followed.see(event.object, gone=event.type == "DELETED")
         except Exception as error:
             followed.fail(error)
-        else:
-            followed.fail(TimeoutError(f"the watch of {path} is over"))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
         yield followed
     finally:
-        stream.stop()
+        over.set()
+        for stream in streams:
+            stream.stop()
         reader.join(10)
