@@ -5,8 +5,10 @@ measure    times and memory of one function
 report     tables for people, JSON for machines
 hooks      the pure hooks, part by part
 wsgi       the whole WSGI call, without sockets
-serving    `userswarm serve` as a subprocess, and what Linux says of its workers
+serving    our servers as subprocesses, and what Linux says of their workers
+wrk        many requests from outside
 webhook    gunicorn over loopback, asked by wrk; cold start; many swarms in turn
+gate       the gate's decisions over loopback; gate_envoy has what it adds behind the real Envoy
 cluster    the dev cluster with thousands of swarms
 lab        many swarms at once on a real cluster; budgets has what they may cost
 sleep      many swarms that fall asleep on a real cluster, and are woken

@@ -91,7 +91,7 @@ def gate(report: Report, seconds: float, rounds: int) -> None:
 
 
 @benchmarks.command("gate-envoy")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each way is asked.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long each way is asked.")
 @_ROUNDS
 @_reported
 def gate_envoy(report: Report, seconds: float, rounds: int) -> None:

@@ -6,14 +6,7 @@ wrk asks as Envoy does: many connections that stay open, a check for each reques
 from __future__ import annotations
 
 import hashlib
-import http.client
-import json
-import os
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,13 +19,15 @@ from pathlib import Path
 import yaml
 
 from benchmarks.report import Report, Value
-from benchmarks.serving import Server
+from benchmarks.serving import Server, started
+from benchmarks.wrk import has_wrk, load
+from contract.serving import free_port
 from devcluster.rest import RestServer
 from unit.backend.world import World, make_api, make_api_client
 from unit.gate.gates import EC_KEY, ISSUER, RSA_KEY, jwk, jwks, make_swarm, token
 from userswarm.spec.settings import PREFIX
 
-_SCRIPT = """
+_AS_ALL = """
 local tokens, number = {{}}, 0
 for line in io.lines("{tokens}") do table.insert(tokens, line) end
 request = function()
@@ -40,17 +35,9 @@ request = function()
     local headers = {{["Authorization"] = "Bearer " .. tokens[number], ["Host"] = "gate.example.com"}}
     return wrk.format("GET", "/check/v1/workspaces/w" .. number .. "/chat?q=1", headers)
 end
-done = function(summary, latency, requests)
-    local errors = summary.errors
-    io.write(string.format(
-        '\\n{{"requests": %d, "seconds": %f, "p50": %d, "p99": %d, "failed": %d}}\\n',
-        summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
-        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-end
 """
 
 USERS = 200
-_PATIENCE = 60.0
 
 _TOKENS: dict[str, Callable[[str], str]] = {
     "static tokens": lambda user: f"token-of-{user}",
@@ -61,8 +48,7 @@ _TOKENS: dict[str, Callable[[str], str]] = {
 
 def run(report: Report, seconds: float, rounds: int) -> None:
     """Measure each kind of token with one worker and with two."""
-    if shutil.which("wrk") is None:
-        report.add("wrk is not installed (apt-get install wrk): no measurement over HTTP", [{"": "skipped"}])
+    if not has_wrk(report):
         return
     rows: list[dict[str, Value]] = []
     with RestServer(make_api()) as rest, issuer() as keys, tempfile.TemporaryDirectory() as folder:
@@ -127,54 +113,17 @@ def write_settings(folder: Path, rest: RestServer, keys: str, runtime: str = "12
 @contextmanager
 def running_gate(settings: dict[str, str], workers: int) -> Iterator[Server]:
     """Run `userswarm gate` on a free loopback port, until all its workers can let users in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | settings
-    environment |= {f"{PREFIX}GATE_BIND": f"127.0.0.1:{port}", f"{PREFIX}GATE_WORKERS": str(workers)}
-    environment |= {f"{PREFIX}GATE_LOG_LEVEL": "error"}
-    command = [sys.executable, "-c", "from userswarm.cli import main; main()", "gate", "--no-envoy"]
-    began = time.perf_counter()
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            _wait_until_ready(port, process)
-            running = Server(port, process.pid, time.perf_counter() - began)
-            # The first worker answers before the last one is there, and would keep all connections of a short load.
-            while len(running.workers()) < workers:
-                time.sleep(0.01)
-            time.sleep(3)
-            yield running
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    raise RuntimeError("userswarm gate is not ready")
+    port = free_port()
+    own = {"BIND": f"127.0.0.1:{port}", "WORKERS": str(workers), "LOG_LEVEL": "error"}
+    environment = settings | {f"{PREFIX}GATE_{name}": value for name, value in own.items()}
+    with started(sys.executable, ["gate", "--no-envoy"], environment, port, workers, "/readyz") as running:
+        time.sleep(3)  # one of them said so; each fills a memory of its own
+        yield running
 
 
 def _ask(running: Server, folder: Path, users: list[str], connections: int, seconds: float) -> dict[str, float]:
     (folder / "users").write_text("\n".join(users) + "\n", encoding="utf-8")
-    script = folder / "ask.lua"
-    script.write_text(_SCRIPT.format(tokens=folder / "users"), encoding="utf-8")
-    before = running.cpu_seconds()
-    words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
-    words.append(f"http://127.0.0.1:{running.port}/")
-    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    used = running.cpu_seconds() - before
-    found: dict[str, float] = json.loads(output.strip().splitlines()[-1])
-    return {**found, "rate": found["requests"] / found["seconds"], "cpu": used / found["requests"] * 1000}
+    return load(running, _AS_ALL.format(tokens=folder / "users"), "/", connections, seconds)
 
 
 def _summary(what: str, found: list[dict[str, float]], running: Server) -> dict[str, Value]:

@@ -1,25 +1,23 @@
 """What the gate adds on the way of a request, and what open streams cost: the real gate, the real Envoy, over loopback.
 
 A runtime that costs next to nothing is an Envoy too, which answers by itself. "Envoy alone" is our own configuration
-less the question to the gate. The three ways are asked in turn, so that all of them meet the same neighbours.
+less the question to the gate; "an Envoy for a gate" lets everybody in, and shows what is the question's and not the
+gate's. All ways are asked in turn, so that they meet the same neighbours.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import http.client
-import json
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -27,6 +25,7 @@ from benchmarks.gate import USERS, issuer, running_gate, write_settings
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import Report, Value
 from benchmarks.serving import memory_of
+from benchmarks.wrk import has_wrk, run_wrk
 from contract.serving import eventually, free_port
 from devcluster.rest import RestServer
 from gate.door import Door
@@ -35,11 +34,25 @@ from unit.backend.world import World, make_api, make_api_client
 from unit.gate.gates import make_swarm, token
 from userswarm.cli.demo.gate import OWNERS, SLEEPING
 from userswarm.cli.demo.gate_world import gate_world
+from userswarm.gate.answers import UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER
 from userswarm.gate.envoy.bootstrap import build_bootstrap
 from userswarm.gate.envoy.http import SWARM
 from userswarm.gate.envoy.running import command, find_envoy
 from userswarm.gate.envoy.settings import EnvoySettings
-from userswarm.gate.envoy.words import socket_address
+from userswarm.gate.envoy.words import Config, socket_address
+
+_PACED = """
+local ffi = require("ffi")
+ffi.cdef[[typedef struct {{ long s, ns; }} moment; int clock_gettime(int, moment *);]]
+local found, next = ffi.new("moment"), 0
+delay = function()
+    ffi.C.clock_gettime(1, found)
+    local now = tonumber(found.s) * 1000 + tonumber(found.ns) / 1e6
+    next = math.max(next + {every}, now)
+    return math.floor(next - now + 0.5)
+end
+"""
+"""Whichever connection is free takes the next moment; wrk waits in whole milliseconds."""
 
 _RATE = 500
 _CONNECTIONS = 16
@@ -47,11 +60,13 @@ _STREAMS = 1_000
 
 
 def run(report: Report, seconds: float, rounds: int) -> None:
-    """Measure latency by three ways, the memory of idle streams, and a wake."""
+    """Measure latency by each way, the memory of idle streams, and a wake."""
+    if not has_wrk(report):
+        return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = stack.enter_context(Stage.open())
-        runtime = stack.enter_context(_answering(folder))
+        runtime = stack.enter_context(_envoy(folder / "runtime", EnvoySettings(), _answers()))
         sleeper = stage.start(_stay_open)
         rest = stack.enter_context(RestServer(make_api()))
         world = World(rest.api, rest, make_api_client(rest.url))
@@ -62,12 +77,21 @@ def run(report: Report, seconds: float, rounds: int) -> None:
         (folder / "gate").mkdir()
         fast = stack.enter_context(running_gate(write_settings(folder, rest, keys, runtime) | pipe, 1))
         through = stack.enter_context(_door(folder / "gate", fast.port))
-        alone = stack.enter_context(_alone(folder, through.settings, runtime))
+        alone = stack.enter_context(_envoy(folder / "alone", through.settings, _leads_to(runtime)))
+        # A gate that lets everybody in and costs next to nothing: what the question itself takes on this machine.
+        yes = _answers(**{UPSTREAM_HEADER: runtime, USER_HEADER: "user-1", WORKSPACE_HEADER: "w1"})
+        gate = stack.enter_context(_envoy(folder / "yes", EnvoySettings(), yes))
+        asking = stack.enter_context(_envoy(folder / "asking", replace(through.settings, gate=gate)))
         bearer = token(sub="user-1", exp=int(time.time()) + 3600)
-        head = f"GET /v1/workspaces/w1/ HTTP/1.1\r\nHost: gate.example.com\r\nAuthorization: Bearer {bearer}\r\n\r\n"
-        ways = {"direct": int(runtime.rpartition(":")[2]), "Envoy alone": alone, "Envoy and the gate": through.port}
+        ways = {
+            "direct": _port(runtime),
+            "Envoy alone": _port(alone),
+            "Envoy and an Envoy for a gate": _port(asking),
+            "Envoy and the gate": through.port,
+        }
         report.add(
-            f"Latency at {_RATE} requests/s, {_CONNECTIONS} connections", _latencies(ways, head, seconds, rounds)
+            f"Latency at {_RATE} requests/s, {_CONNECTIONS} connections",
+            _latencies(ways, bearer, seconds, rounds),
         )
 
         (folder / "sleep").mkdir()
@@ -98,33 +122,37 @@ def _wake() -> list[dict[str, Value]]:
         return [{"": "one request", "status": status, "seconds": answered, "after verified, at most s": since}]
 
 
-def _latencies(ways: dict[str, int], head: str, seconds: float, rounds: int) -> list[dict[str, Value]]:
-    found: dict[str, list[list[int]]] = {name: [] for name in ways}
+def _latencies(ways: dict[str, int], bearer: str, seconds: float, rounds: int) -> list[dict[str, Value]]:
+    script = _PACED.format(every=1000 / _RATE)
+    headers = {"Host": "gate.example.com", "Authorization": f"Bearer {bearer}"}
+
+    def load(port: int, seconds: float) -> dict[str, float]:
+        found = run_wrk(script, f"http://127.0.0.1:{port}/v1/workspaces/w1/", _CONNECTIONS, seconds, **headers)
+        if found["failed"]:
+            raise RuntimeError(f"{found['failed']} requests failed")
+        return found
+
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for port in ways.values():
-        _load(port, head, 1)
+        load(port, 1)
     for _ in range(rounds):
         for name, port in ways.items():
-            found[name].append(_load(port, head, max(1, round(seconds))))
-    rows: list[dict[str, Value]] = []
-    for name, each in found.items():
-        # The best round is the one that nobody disturbed.
-        p50, p99 = (min(_at(times, share) for times in each) / 1000 for share in (0.5, 0.99))
-        rows.append({"": name, "p50 ms": p50, "p99 ms": p99, "requests": sum(map(len, each))})
-    for row in rows:
-        for share in ("p50 ms", "p99 ms"):
-            row[f"{share} added"] = float(str(rows[-1][share])) - float(str(row[share]))
-    return rows
-
-
-def _load(port: int, head: str, seconds: int) -> list[int]:
-    words = [sys.executable, "-m", "benchmarks.load", str(port), str(_RATE), str(seconds), str(_CONNECTIONS)]
-    done = subprocess.run(words, input=head.encode(), capture_output=True, check=True, cwd=Path(__file__).parents[1])
-    times: list[int] = sorted(json.loads(done.stdout))
-    return times
-
-
-def _at(times: list[int], share: float) -> int:
-    return times[min(len(times) - 1, int(len(times) * share))]
+            found[name].append(load(port, seconds))
+    # The best round is the one that nobody disturbed.
+    best = {
+        name: {share: min(each[share] for each in rounds) / 1000 for share in ("p50", "p99")}
+        for name, rounds in found.items()
+    }
+    last = best[list(ways)[-1]]
+    return [
+        {
+            "": name,
+            **{f"{share} ms": value for share, value in each.items()},
+            **{f"{share} ms less than the last": last[share] - value for share, value in each.items()},
+            "requests": sum(int(each["requests"]) for each in found[name]),
+        }
+        for name, each in best.items()
+    ]
 
 
 @contextmanager
@@ -139,12 +167,20 @@ def _door(folder: Path, gate: int) -> Iterator[Door]:
 
 
 @contextmanager
-def _running(configuration: Path, document: dict[str, Any], port: int) -> Iterator[None]:
-    configuration.write_text(yaml.safe_dump(document), encoding="utf-8")
+def _envoy(folder: Path, settings: EnvoySettings, change: Callable[[Config], None] | None = None) -> Iterator[str]:
+    """Run an Envoy with our configuration, changed, and without logs; yields its address."""
+    folder.mkdir()
+    address, status = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    own = replace(settings, listen=address, status=status, run_dir=str(folder), access_log="", stream_log="")
+    bootstrap = build_bootstrap(own)
+    if change is not None:
+        change(bootstrap)
+    configuration = folder / "envoy.yaml"
+    configuration.write_text(yaml.safe_dump(bootstrap), encoding="utf-8")
     with subprocess.Popen(command(find_envoy(), configuration, workers=2)) as process:
         try:
-            eventually(lambda: _listens(port))
-            yield
+            eventually(lambda: _listens(_port(address)))
+            yield address
         finally:
             process.terminate()
 
@@ -154,42 +190,43 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@contextmanager
-def _answering(folder: Path) -> Iterator[str]:
-    """Run an Envoy that answers everything with a few bytes; yields its address."""
-    address = f"127.0.0.1:{free_port()}"
-    bootstrap = build_bootstrap(EnvoySettings(listen=address, status=f"127.0.0.1:{free_port()}", run_dir=str(folder)))
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _answers(**headers: str) -> Callable[[Config], None]:
+    """Return the change by which an Envoy answers everything by itself, with a few bytes and these headers."""
+
+    def change(bootstrap: Config) -> None:
+        manager = _asks_nobody(bootstrap)
+        told = [{"header": {"key": name, "value": value}} for name, value in headers.items()]
+        answer = {"status": 200, "body": {"inline_string": "hello"}}
+        routes = [{"match": {"prefix": "/"}, "direct_response": answer, "response_headers_to_add": told}]
+        manager["route_config"]["virtual_hosts"][0]["routes"] = routes
+
+    return change
+
+
+def _leads_to(runtime: str) -> Callable[[Config], None]:
+    """Return the change by which an Envoy lets everybody through to one runtime."""
+
+    def change(bootstrap: Config) -> None:
+        _asks_nobody(bootstrap)
+        swarm = next(each for each in bootstrap["static_resources"]["clusters"] if each["name"] == SWARM)
+        del swarm["original_dst_lb_config"], swarm["lb_policy"]
+        endpoint = {"endpoint": {"address": socket_address(runtime)}}
+        assignment = {"cluster_name": SWARM, "endpoints": [{"lb_endpoints": [endpoint]}]}
+        swarm |= {"type": "STATIC", "load_assignment": assignment}
+
+    return change
+
+
+def _asks_nobody(bootstrap: Config) -> Config:
+    """Take the question to the gate out of a configuration, and return its connection manager."""
     listener = bootstrap["static_resources"]["listeners"][0]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    manager: Config = listener["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["http_filters"][0]
-    answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
-    manager["route_config"]["virtual_hosts"][0]["routes"] = [answer]
-    manager["access_log"] = []
-    with _running(folder / "answering.yaml", bootstrap, int(address.rpartition(":")[2])):
-        yield address
-
-
-@contextmanager
-def _alone(folder: Path, settings: EnvoySettings, runtime: str) -> Iterator[int]:
-    """Run our Envoy without a question to the gate; yields its port."""
-    (folder / "alone").mkdir()
-    bootstrap = copy.deepcopy(build_bootstrap(settings))
-    port = free_port()
-    listener, status = bootstrap["static_resources"]["listeners"]
-    listener["address"] = socket_address(f"127.0.0.1:{port}")
-    status["address"] = socket_address(f"127.0.0.1:{free_port()}")
-    bootstrap["admin"]["address"] = socket_address(f"unix:{folder}/alone/admin.sock")
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    del manager["http_filters"][0]
-    manager["access_log"] = []
-    for cluster in bootstrap["static_resources"]["clusters"]:
-        if cluster["name"] == SWARM:
-            del cluster["original_dst_lb_config"], cluster["lb_policy"]
-            endpoint = {"endpoint": {"address": socket_address(runtime)}}
-            assignment = {"cluster_name": SWARM, "endpoints": [{"lb_endpoints": [endpoint]}]}
-            cluster |= {"type": "STATIC", "load_assignment": assignment}
-    with _running(folder / "alone" / "envoy.yaml", bootstrap, port):
-        yield port
+    return manager
 
 
 async def _stay_open(request: Request, writer: asyncio.StreamWriter) -> None:

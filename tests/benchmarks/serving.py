@@ -1,23 +1,23 @@
-"""`userswarm serve` as a subprocess, and what Linux says of its workers."""
+"""Our servers as subprocesses, and what Linux says of its workers."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import cpu_seconds
+from contract.serving import free_port
 from userswarm.spec.settings import PREFIX
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +57,33 @@ def server(
     python: str = sys.executable,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Run the server on a free loopback port, and wait until it answers the first request: a path and its body.
+    """Run `userswarm serve` on a free loopback port, and wait until it answers the first request: a path and its body.
 
     Without a body the request is a GET. `python` has the release that shall serve; `settings` are variables.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
+    words = ["serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--log-level", "error"]
+    with started(python, words, settings or {}, port, workers, *first) as running:
+        yield running
+
+
+@contextmanager
+def started(
+    python: str,
+    words: Sequence[str],
+    settings: Mapping[str, str],
+    port: int,
+    workers: int,
+    path: str,
+    body: bytes = b"",
+) -> Iterator[Server]:
+    """Run `userswarm` with these words, until it answers a request by 200 and all its workers are there."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    environment |= settings or {}
-    command = [python, "-c", "from userswarm.cli import main; main()", "serve", "--bind", f"127.0.0.1:{port}"]
-    command += ["--workers", str(workers), "--log-level", "error"]
+    command = [python, "-c", "from userswarm.cli import main; main()", *words]
     began = time.perf_counter()
-    with subprocess.Popen(command, env=environment) as process:
+    with subprocess.Popen(command, env={**environment, **settings}) as process:
         try:
-            _wait_for_answer(port, first, process)
+            _wait_for_answer(port, path, body, process)
             running = Server(port, process.pid, time.perf_counter() - began)
             # The first worker answers before the last one is there, and would keep all connections of a short load.
             while len(running.workers()) < workers:
@@ -83,21 +95,15 @@ def server(
             process.wait()
 
 
-def _wait_for_answer(port: int, first: tuple[str, bytes], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _wait_for_answer(port: int, path: str, body: bytes, process: subprocess.Popen[bytes]) -> None:
+    deadline, last = time.monotonic() + _PATIENCE, "nothing"
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
-        try:
-            path, body = first
+        with closing(connection), suppress(ConnectionRefusedError):
             connection.request("POST" if body else "GET", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            if answer.status != 200:
-                raise RuntimeError(f"the first request was answered with {answer.status}: {answer.read()!r}")
-            answer.read()
-        except ConnectionRefusedError:
-            time.sleep(0.002)
-        else:
-            return
-        finally:
-            connection.close()
-    raise RuntimeError("userswarm serve does not answer")
+            if answer.status == http.HTTPStatus.OK:
+                return
+            last = f"{answer.status}: {answer.read()!r}"
+        time.sleep(0.002)
+    raise RuntimeError(f"{path} is not answered by 200; the last answer is {last}")

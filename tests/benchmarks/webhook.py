@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import json
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from benchmarks.report import Report, Value
 from benchmarks.samples import Crowd, Sample, record
 from benchmarks.serving import Server, server
+from benchmarks.wrk import has_wrk, load
 
 _SCRIPT = """
 wrk.method = "POST"
@@ -23,14 +21,6 @@ local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
 {close}
-done = function(summary, latency, requests)
-    local errors = summary.errors
-    io.write(string.format(
-        '\\n{{"requests": %d, "seconds": %f, "p50": %d, "p99": %d, "p999": %d, "failed": %d}}\\n',
-        summary.requests, summary.duration / 1e6,
-        latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
-        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-end
 """
 
 _IMPORT = """
@@ -69,8 +59,7 @@ def _measure_start(report: Report, sample: Sample, rounds: int) -> None:
 
 
 def _measure_load(report: Report, seconds: float, rounds: int) -> None:
-    if shutil.which("wrk") is None:
-        report.add("wrk is not installed (apt-get install wrk): no measurement over HTTP", [{"": "skipped"}])
+    if not has_wrk(report):
         return
     for size in ("35 KB", "as it is", "200 KB"):
         sample = record(size)["settled"]
@@ -99,21 +88,12 @@ def _summary(connections: int, keep_alive: bool, found: list[dict[str, float]], 
 
 
 def _ask(running: Server, sample: Sample, connections: int, seconds: float, keep_alive: bool) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as directory:
-        body = Path(directory) / "body.json"
-        body.write_bytes(sample.body)
-        script = Path(directory) / "ask.lua"
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(sample.body)
+        body.flush()
         close = "" if keep_alive else 'wrk.headers["Connection"] = "close"'
-        script.write_text(_SCRIPT.format(body=body, close=close), encoding="utf-8")
-        before = running.cpu_seconds()
-        words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
-        words.append(f"http://127.0.0.1:{running.port}/{sample.hook}")
-        output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-        used = running.cpu_seconds() - before
-    found: dict[str, float] = json.loads(output.strip().splitlines()[-1])
-    found["rate"] = found["requests"] / found["seconds"]
-    found["cpu"] = used / found["requests"] * 1000
-    return found
+        script = _SCRIPT.format(body=body.name, close=close)
+        return load(running, script, f"/{sample.hook}", connections, seconds)
 
 
 def _measure_crowd(report: Report, swarms: int) -> None:
