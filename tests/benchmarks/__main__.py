@@ -182,13 +182,13 @@ def compare(report: Report, swarms: tuple[int, ...], scripts: Path, first: str, 
 
 @benchmarks.command("sleep")
 @click.option("--swarms", default=300, show_default=True, help="How many sleep.")
-@click.option("--wakes", default=100, show_default=True, help="How many of them are touched at once, one apart.")
+@click.option("--wakes", default=100, show_default=True, help="How many of them are touched at once, two apart.")
 @_on_lab
 @_reported
 def sleep(report: Report, swarms: int, wakes: int, settings: tuple[str, ...], **where: Any) -> None:
     """N swarms that fall asleep on the cluster in KUBECONFIG, and are woken: time and requests; takes 10 minutes."""
-    if not 0 < wakes < swarms:
-        raise click.BadParameter("must be less than --swarms, and at least 1", param_hint="--wakes")
+    if not 0 < wakes < swarms - 1:
+        raise click.BadParameter("must be at least 1, and leave two of --swarms", param_hint="--wakes")
     # Only here: the others measure what runs without the Kubernetes client.
     from benchmarks.lab import Lab, bench
     from benchmarks.sleep import SleepBench, add_sleep

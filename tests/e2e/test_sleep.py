@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +25,7 @@ from e2e.story import Object, Run, condition, controller_for_run, is_in_phase, i
 from userswarm.backend import UserSwarmClient
 from userswarm.backend.naming import swarm_name
 from userswarm.cli.demo.cluster import composite_controller
+from userswarm.cli.demo.gate_world import open_door
 from userswarm.reaper.commands import reap
 from userswarm.spec.settings import PREFIX
 from userswarm.wire.k8s import written_time
@@ -47,6 +52,7 @@ OTHERS: dict[str, Object] = {
     "Leased": {"idleAfter": IDLE},
     "Mute": {"idleAfter": IDLE, "activityCheck": {"path": "/mute"}},
     "Forgotten": {"idleAfter": IDLE, "expireAfter": "1h"},
+    "Visited": {"idleAfter": IDLE},
 }
 
 
@@ -213,6 +219,33 @@ def test_a_swarm_that_nobody_came_back_to_expires_and_is_reaped(sleepers: Sleepe
     assert sleepers.cluster.get("UserSwarm", name) is not None
     assert reaped(words)["reasons"]["deleted"] == {"expired": 1}
     sleepers.cluster.wait_gone("UserSwarm", name)
+
+
+def test_requests_at_the_gate_wake_a_swarm_and_reach_it_and_a_strangers_do_neither(
+    sleepers: Sleepers, tmp_path: Path
+) -> None:
+    endpoint = sleepers.wait("Visited", "asleep", is_asleep)["status"]["endpoint"].removeprefix("http://")
+    with open_door(tmp_path, os.environ["KUBECONFIG"], f"{sleepers.address} {endpoint}\n", GATE_HOLD="120") as door:
+
+        def ask(user: str, word: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=200)
+            with closing(connection):
+                path = f"/v1/workspaces/{sleepers.workspace('Visited')}/{word}"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {door.issuer.token(user)}"})
+                return connection.getresponse().status
+
+        assert ask("somebody-else", "stranger") == 404
+        asleep = sleepers.cluster.get("UserSwarm", sleepers.names["Visited"])
+        assert asleep is not None
+        assert is_asleep(asleep)
+        with ThreadPoolExecutor(20) as pool:
+            assert set(pool.map(lambda number: ask(sleepers.user, f"friend-{number}"), range(20))) == {200}
+    awake = sleepers.cluster.get("UserSwarm", sleepers.names["Visited"])
+    assert awake is not None
+    assert is_verified(awake), "they were let through before"
+    assert lifecycle(awake)["reason"] == "Activity"
+    arrived = sorted(path for path in sleepers.asked if path.startswith(("/friend", "/stranger")))
+    assert arrived == sorted(f"/friend-{number}" for number in range(20))
 
 
 def reaped(words: list[str]) -> Object:

@@ -75,6 +75,14 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """Where Envoy lets users in, and who gives them tokens."""
+
+    port: int
+    issuer: Issuer
+
+
+@dataclass(frozen=True, slots=True)
 class GateWorld:
     """All of it: `runtimes` by workspace, `port` where Envoy lets users in."""
 
@@ -100,14 +108,26 @@ def gate_world(owners: Mapping[str, str], sleeping: str = "", **settings: str) -
         runtimes = {name: stack.enter_context(Runtime.running(name)) for name in owners}
         _play(cluster, runtimes)
         rest = stack.enter_context(RestServer(cluster.api))
-        issuer = stack.enter_context(Issuer().published())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userswarm-demo-")))
         stack.enter_context(_living(cluster))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userswarm-demo-")))
+        kubeconfig = _write(folder / "kubeconfig", yaml.safe_dump(rest.kubeconfig()))
+        door = stack.enter_context(open_door(folder, kubeconfig, _hosts(cluster, runtimes), **settings))
+        yield GateWorld(cluster, door.issuer, runtimes, door.port)
+
+
+@contextmanager
+def open_door(folder: Path, kubeconfig: str, hosts: str, **settings: str) -> Iterator[Door]:
+    """Start the gate and Envoy for the cluster of a kubeconfig, with a folder for their files; `hosts` is a hosts file.
+
+    `settings` are more of the gate's and Envoy's, without USERSWARM_. Raises DemoError where they do not come up.
+    """
+    with ExitStack() as stack:
+        issuer = stack.enter_context(Issuer().published())
         port = _free_port()
         environment = {
-            "KUBECONFIG": _write(folder / "kubeconfig", yaml.safe_dump(rest.kubeconfig())),
+            "KUBECONFIG": kubeconfig,
             f"{PREFIX}GATE_ISSUERS_FILE": _write(folder / "issuers.toml", issuer.toml()),
-            f"{PREFIX}GATE_HOSTS_FILE": _write(folder / "hosts", _hosts(cluster, runtimes)),
+            f"{PREFIX}GATE_HOSTS_FILE": _write(folder / "hosts", hosts),
             f"{PREFIX}GATE_AUDIT": str(folder / "audit.log"),
             f"{PREFIX}GATE_BIND": f"127.0.0.1:{_free_port()}",
             f"{PREFIX}GATE_LOG_LEVEL": "error",
@@ -119,7 +139,7 @@ def gate_world(owners: Mapping[str, str], sleeping: str = "", **settings: str) -
         # It is up once it refuses a request without a token, and not for want of somebody who decides.
         nobody, refused = "/v1/workspaces/nobody/", http.HTTPStatus.UNAUTHORIZED
         stack.enter_context(running(["gate"], environment, port, nobody, refused))
-        yield GateWorld(cluster, issuer, runtimes, port)
+        yield Door(port, issuer)
 
 
 def _play(cluster: Cluster, runtimes: Mapping[str, Runtime]) -> None:
