@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from userswarm.gate.answers import Refused
 from userswarm.gate.settings import GateSettings
+from userswarm.gate.sharing import connect, uncounted
 from userswarm.spec.slugs import digest
 
 LEASE = 60.0
@@ -20,7 +22,7 @@ LEASE = 60.0
 
 
 class Store(Protocol):
-    """Where requests are counted."""
+    """Where requests are counted; raises Refused (503) where that cannot be asked."""
 
     def add(self, key: str, request_id: str, limit: int) -> bool:
         """Count a request, unless there are `limit` of them, or this very one; tell whether it was counted."""
@@ -110,34 +112,46 @@ class Redis:
     """A store that several processes share: a sorted set for each key, its members scored by when they end."""
 
     def __init__(self, url: str) -> None:
-        import redis
+        from redis import RedisError
 
-        self._redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
-        self._error = redis.RedisError
+        self._redis = connect(url)
+        self._error = RedisError
 
     def add(self, key: str, request_id: str, limit: int) -> bool:
         now, key = time.time(), _NAME + key
-        try:
-            with self._redis.pipeline(transaction=True) as steps:
-                steps.zremrangebyscore(key, "-inf", now)
-                steps.zadd(key, {request_id: now + LEASE}, nx=True)
-                steps.zcard(key)
-                steps.expire(key, round(2 * LEASE))
-                _, added, count, _ = steps.execute()
+        with self._asked(), self._redis.pipeline(transaction=True) as steps:
+            steps.zremrangebyscore(key, "-inf", now)
+            steps.zadd(key, {request_id: now + LEASE}, nx=True)
+            steps.zcard(key)
+            steps.expire(key, _KEPT)
+            _, added, count, _ = steps.execute()
             if added and count > limit:
                 self._redis.zrem(key, request_id)
-        except self._error as error:
-            raise Refused(503, "no-counter", "requests cannot be counted now", retry_after=5) from error
         return bool(added) and count <= limit
 
     def renew(self, key: str, request_id: str) -> None:
-        self._redis.zadd(_NAME + key, {request_id: time.time() + LEASE}, xx=True)
+        key = _NAME + key
+        with self._asked(), self._redis.pipeline(transaction=True) as steps:
+            steps.zadd(key, {request_id: time.time() + LEASE}, xx=True)
+            # A stream may outlast everything else of its user's.
+            steps.expire(key, _KEPT)
+            steps.execute()
 
     def remove(self, key: str, request_id: str) -> None:
-        self._redis.zrem(_NAME + key, request_id)
+        with self._asked():
+            self._redis.zrem(_NAME + key, request_id)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            raise uncounted(error) from error
 
 
 _NAME = "userswarm:gate:open:"
+
+_KEPT = round(2 * LEASE)
 
 
 def _make_store(url: str) -> Store:

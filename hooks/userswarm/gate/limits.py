@@ -12,11 +12,12 @@ from typing import Literal
 
 import limits
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from userswarm.gate.answers import Refused
 from userswarm.gate.settings import GateSettings
+from userswarm.gate.sharing import connect, uncounted
 from userswarm.spec.slugs import digest
 
 Group = Literal["user", "workspace"]
@@ -26,8 +27,7 @@ class Rates:
     """The rates of a gate's settings."""
 
     def __init__(self, settings: GateSettings) -> None:
-        storage = storage_from_string(settings.limits_storage or "memory://", wrap_exceptions=True)
-        self._counter = SlidingWindowCounterRateLimiter(storage)
+        self._counter = SlidingWindowCounterRateLimiter(_make_storage(settings.limits_storage))
         self._usual = {"user": _parse(settings.user_rate), "workspace": _parse(settings.workspace_rate)}
         self._exceptions = {
             (group, name): _parse(each["rate"])
@@ -47,8 +47,14 @@ class Rates:
                 return
             seconds = self._counter.get_window_stats(rate, group, key).reset_time - time.time()
         except StorageError as error:
-            raise Refused(503, "no-counter", "requests cannot be counted now", retry_after=5) from error
+            raise uncounted(error.storage_error) from error
         raise Refused(429, f"{group}-rate", "too many requests", retry_after=max(1, math.ceil(seconds)))
+
+
+def _make_storage(url: str) -> Storage:
+    if not url:
+        return MemoryStorage()
+    return RedisStorage(url, connection_pool=connect(url).connection_pool, wrap_exceptions=True)
 
 
 def _parse(rate: str) -> limits.RateLimitItem | None:

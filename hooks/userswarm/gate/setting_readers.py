@@ -8,11 +8,13 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from userswarm.gate.tokens.issuers import Issuer, read_issuers
 from userswarm.spec.setting_readers import DNS_LABEL, words
 from userswarm.web.addresses import split_bind
 
+_DATABASE = re.compile(r"/?[0-9]{0,5}")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(?:second|minute|hour|day)")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"/(?:[A-Za-z0-9._~-]+/)*")
@@ -73,8 +75,12 @@ def rate(text: str) -> str:
 
 def storage(text: str) -> str:
     """Read where is counted: a Redis, or nothing."""
-    if text and not re.fullmatch(r"rediss?://\S+", text):
-        raise ValueError("must be such as redis://limits.example:6379/0")
+    if not text:
+        return text
+    url = urlsplit(text)
+    good = re.fullmatch(r"rediss?://\S+", text) and url.hostname and url.port != 0 and _DATABASE.fullmatch(url.path)
+    if not good:
+        raise ValueError("must be such as redis://limits.example:6379/0, or rediss://… for TLS")
     return text
 
 

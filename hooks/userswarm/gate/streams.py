@@ -22,6 +22,7 @@ from urllib.parse import unquote
 import orjson
 
 from userswarm.errors import SettingsError
+from userswarm.gate.answers import Refused
 
 logger = logging.getLogger("userswarm.gate")
 
@@ -84,6 +85,8 @@ class Lines:
         for line in lines:
             try:
                 self._take_line(line)
+            except Refused:
+                continue  # Redis is away, which has been told; what it does not hear of is forgotten in time
             except Exception:
                 logger.exception("cannot take in a line of Envoy's access log")
 

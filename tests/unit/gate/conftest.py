@@ -9,6 +9,7 @@ import pytest
 from devcluster.rest import RestServer
 from unit.backend.world import World, make_api, make_api_client
 from unit.gate.gates import Gates, make_swarm, static_tokens
+from unit.gate.redis_server import RedisServer
 from userswarm.gate.audit import Audit
 from userswarm.gate.settings import GateSettings
 
@@ -45,3 +46,20 @@ def make_gate(world: World, tmp_path: Path) -> Callable[..., Gates]:
 @pytest.fixture
 def gate(make_gate: Callable[..., Gates]) -> Gates:
     return make_gate()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer.running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+def storage(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where is counted, as the gate's setting says it; nothing is counted yet."""
+    if request.param == "memory":
+        yield ""
+        return
+    server = request.getfixturevalue("redis_server")
+    yield server.url
+    server.clear()

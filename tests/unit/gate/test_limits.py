@@ -1,15 +1,13 @@
-"""How much a user and a workspace may: a rate, and requests that are open at once; in memory and in a Redis."""
+"""How much a user and a workspace may: a rate, and requests that are open at once; in memory and in a real Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import fakeredis
 import pytest
-import redis
 
-from unit.backend.world import World
+from unit.backend.world import World, eventually
 from unit.gate.conftest import ALICE, BOB
 from unit.gate.gates import Clock, Gates, make_swarm
 from userswarm.gate.answers import Refused
@@ -22,8 +20,8 @@ MakeGate = Callable[..., Gates]
 A = "/v1/workspaces/a/"
 
 
-def test_a_user_sends_so_many_requests_and_others_send_theirs(make_gate: MakeGate) -> None:
-    gate = make_gate(user_rate="3/day")
+def test_a_user_sends_so_many_requests_and_others_send_theirs(make_gate: MakeGate, storage: str) -> None:
+    gate = make_gate(user_rate="3/day", limits_storage=storage)
     assert [gate.check(A, ALICE).code for _ in range(5)] == [200, 200, 200, 429, 429]
     answer = gate.check("/v1/workspaces/nowhere/", ALICE)
 
@@ -33,17 +31,20 @@ def test_a_user_sends_so_many_requests_and_others_send_theirs(make_gate: MakeGat
     assert gate.count("userswarm_gate_decisions_total", code="429", reason="user-rate") == 3
 
 
-def test_nobody_uses_up_the_rate_of_a_workspace_that_is_anothers(world: World, make_gate: MakeGate) -> None:
+def test_nobody_uses_up_the_rate_of_a_workspace_that_is_anothers(
+    world: World, make_gate: MakeGate, storage: str
+) -> None:
     make_swarm(world, "a2", "alice")
-    gate = make_gate(workspace_rate="2/day")
+    gate = make_gate(workspace_rate="2/day", limits_storage=storage)
 
     assert [gate.check(A, BOB).code for _ in range(5)] == [404] * 5
     assert [gate.check(A, ALICE).code for _ in range(3)] == [200, 200, 429]
     assert gate.check("/v1/workspaces/a2/", ALICE).code == 200
 
 
-def test_exceptions_have_limits_of_their_own_or_none(make_gate: MakeGate) -> None:
-    gate = make_gate(user_rate="1/day", limits={"user": {"alice": {"rate": "2/day"}, "bob": {"rate": ""}}})
+def test_exceptions_have_limits_of_their_own_or_none(make_gate: MakeGate, storage: str) -> None:
+    exceptions = {"user": {"alice": {"rate": "2/day"}, "bob": {"rate": ""}}}
+    gate = make_gate(user_rate="1/day", limits=exceptions, limits_storage=storage)
 
     assert [gate.check(A, ALICE).code for _ in range(3)] == [200, 200, 429]
     assert {gate.check("/v1/workspaces/b/", BOB).code for _ in range(20)} == {200}
@@ -65,34 +66,33 @@ def test_nobody_is_let_in_uncounted(make_gate: MakeGate, setting: dict[str, Any]
     assert gate.count("userswarm_gate_decisions_total", code="503", reason="no-counter") == 1
 
 
-def test_several_gates_count_rates_together_by_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = fakeredis.FakeServer()
-    monkeypatch.setattr(redis, "from_url", lambda *args, **options: fakeredis.FakeRedis(server=server))
-    settings = GateSettings(user_rate="3/day", limits_storage="redis://shared")
-    first, second = Rates(settings), Rates(settings)
+def counts(rates: Rates, name: str = "alice") -> bool:
+    try:
+        rates.count("user", name)
+    except Refused as refusal:
+        if refusal.code != 429:
+            raise
+        return False
+    return True
 
-    first.count("user", "alice")
-    second.count("user", "alice")
-    first.count("user", "alice")
-    for gate in (first, second):
-        with pytest.raises(Refused) as refusal:
-            gate.count("user", "alice")
-        assert refusal.value.code == 429
+
+def test_the_next_time_is_a_new_one(storage: str) -> None:
+    rates = Rates(GateSettings(user_rate="2/second", limits_storage=storage))
+    eventually(lambda: not counts(rates))
+    assert counts(rates, "bob")
+    eventually(lambda: counts(rates))
 
 
 # Open at once
 
 
-@pytest.fixture(params=["memory", "redis"])
-def store_and_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Clock]]:
+@pytest.fixture
+def store_and_clock(storage: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Clock]:
     clock = Clock()
-    if request.param == "memory":
-        yield Memory(clock), clock
-    else:
-        fake = fakeredis.FakeRedis()
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *args, **options: fake)
-        monkeypatch.setattr("userswarm.gate.counting.time.time", clock)
-        yield Redis("redis://shared"), clock
+    if not storage:
+        return Memory(clock), clock
+    monkeypatch.setattr("userswarm.gate.counting.time.time", clock)
+    return Redis(storage), clock
 
 
 def open_requests(store: Store, **settings: Any) -> OpenRequests:
