@@ -98,10 +98,13 @@ def test_ports_lead_to_who_listens_there(objects: list[Object]) -> None:
         port["name"]: port["containerPort"] for each in pod(objects)["containers"] for port in each.get("ports", [])
     }
     assert ports == {"users": USERS, "envoy": STATUS, "checks": CHECKS, "metrics": METRICS}
-    service = named(objects, "Service", "userswarm-gate")["spec"]
-    assert {port["targetPort"] for port in service["ports"]} == ports.keys()
-    assert {port["port"] for port in service["ports"]} == {443, STATUS, CHECKS, METRICS}
-    assert selects({"matchLabels": service["selector"]}, gate_pod(objects).labels)
+    services = {name: named(objects, "Service", name)["spec"] for name in ("userswarm-gate", "userswarm-gate-users")}
+    found = {name: {each["targetPort"]: each["port"] for each in spec["ports"]} for name, spec in services.items()}
+    assert found["userswarm-gate"] == {"envoy": STATUS, "checks": CHECKS, "metrics": METRICS}
+    # This one is made a LoadBalancer, which publishes all its ports.
+    assert found["userswarm-gate-users"] == {"users": 443}
+    for spec in services.values():
+        assert selects({"matchLabels": spec["selector"]}, gate_pod(objects).labels)
 
 
 def test_every_container_is_restricted_also_those_that_come_first(objects: list[Object]) -> None:
@@ -209,6 +212,11 @@ def test_an_envoy_gateway_leaves_only_who_decides(beside_envoy_gateway: list[Obj
     assert gate.access_log == ""
     mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
     assert mounted == {volume["name"] for volume in spec["volumes"]}
+    labels = gate_pod(beside_envoy_gateway).labels
+    services = [each["spec"] for each in of_kind(beside_envoy_gateway, "Service")]
+    led_here = [each for each in services if selects({"matchLabels": each.get("selector", {})}, labels)]
+    ports = {port["name"] for each in led_here for port in each["ports"]}
+    assert ports == {"checks", "metrics"}
     for item in beside_envoy_gateway:
         validate(item)
 
