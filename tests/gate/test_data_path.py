@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -13,7 +14,9 @@ import pytest
 
 from contract.serving import eventually
 from gate.door import read_all
+from gate.plays import Request
 from gate.stand_in import Scene, answer_events, scene
+from userswarm.gate.answers import TOO_EARLY_HEADER
 
 HOME = "/v1/workspaces/alice"
 AS_ALICE = {"Authorization": "Bearer alice"}
@@ -324,6 +327,27 @@ def test_without_a_gate_nobody_gets_in(tmp_path: Path) -> None:
         assert (status, json.loads(body)["error"]) == (503, "nobody can decide just now")
         assert headers["retry-after"] == "5"
         assert made.arrived() == []
+
+
+def test_why_the_gate_lets_nobody_in_yet_is_told_as_it_says(at: Scene) -> None:
+    """Envoy would take a 503 of the gate's for one that failed, and say something of its own."""
+    said = b'{"error":"not awake yet"}'
+
+    async def refuse(request: Request, writer: asyncio.StreamWriter) -> None:
+        assert request.get(TOO_EARLY_HEADER)
+        writer.write(b"HTTP/1.1 425 Too Early\r\nRetry-After: 2\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(said), said))
+        await writer.drain()
+
+    decide, at.gate.answer = at.gate.answer, refuse
+    try:
+        status, body, headers = at.door.ask("GET", f"{HOME}/", x_userswarm_too_early="forged", **AS_ALICE)
+    finally:
+        at.gate.answer = decide
+    assert (status, body, headers["retry-after"]) == (503, said, "2")
+    assert headers["content-type"] == "application/json"
+    assert at.arrived() == []
+    assert at.door.accesses()[-1]["code"] == 503
 
 
 def test_a_gate_that_never_answers_lets_nobody_in(tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ WORKSPACE_HEADER = "x-userswarm-workspace"
 REQUEST_ID_HEADER = "x-request-id"
 CODE_HEADER = "x-userswarm-code"
 
+TOO_EARLY_HEADER = "x-userswarm-too-early"
+"""In a check by our Envoy: to be answered `TOO_EARLY` in the place of 503."""
+
+TOO_EARLY = 425
+"""Envoy takes any 5xx for a gate that failed, and throws away what it said; of this one it makes the 503 it was."""
+
 STATUS_LINES = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 

@@ -19,6 +19,8 @@ from userswarm.gate.answers import (
     CODE_HEADER,
     REQUEST_ID_HEADER,
     STATUS_LINES,
+    TOO_EARLY,
+    TOO_EARLY_HEADER,
     UPSTREAM_HEADER,
     USER_HEADER,
     WORKSPACE_HEADER,
@@ -40,6 +42,8 @@ logger = logging.getLogger("userswarm.gate")
 CHECK = "/check"
 AUTH = "/auth"
 
+_TOO_EARLY = f"HTTP_{TOO_EARLY_HEADER.upper().replace('-', '_')}"
+
 # All that a header shows as it is; the rest, % too, is percent-encoded UTF-8.
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
@@ -57,7 +61,8 @@ class Checks:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         target = environ.get("RAW_URI", "")
         if target.startswith(CHECK):
-            return self._check(environ, start_response, environ["REQUEST_METHOD"], target.removeprefix(CHECK))
+            start = _for_our_envoy(start_response) if _TOO_EARLY in environ else start_response
+            return self._check(environ, start, environ["REQUEST_METHOD"], target.removeprefix(CHECK))
         if target == AUTH:
             method, uri = environ.get("HTTP_X_ORIGINAL_METHOD", ""), environ.get("HTTP_X_ORIGINAL_URI", "")
             return self._check(environ, _for_nginx(start_response), method, uri, end_is_told=False)
@@ -136,6 +141,15 @@ def _headers(case: Case, admitted: Admitted) -> Headers:
 
 def _as_header(text: str) -> str:
     return quote(text, safe=_PLAIN)
+
+
+def _for_our_envoy(start_response: StartResponse) -> StartResponse:
+    """Return what answers our Envoy, which hears no 503."""
+
+    def start(status: str, headers: Headers, *more: Any) -> Callable[[bytes], object]:
+        return start_response(STATUS_LINES[TOO_EARLY] if status == STATUS_LINES[503] else status, headers, *more)
+
+    return start
 
 
 def _for_nginx(start_response: StartResponse) -> StartResponse:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
 
 from unit.backend.world import World, eventually
 from unit.gate.conftest import ALICE, BOB
 from unit.gate.gates import Gates, make_swarm
+from userswarm.gate.answers import TOO_EARLY, TOO_EARLY_HEADER
 
 A = "/v1/workspaces/a/chat"
 PATH = "userswarms/workspace-a"
@@ -47,6 +49,21 @@ def test_who_waits_too_long_is_told_when_to_come_back(world: World, make_gate: C
     assert world.count("PATCH", PATH) == 1
     assert gate.check(A, ALICE).code == 503
     assert world.count("PATCH", PATH) == 1
+
+
+def test_our_envoy_is_told_425_for_503_and_everything_else_as_it_is(
+    world: World, make_gate: Callable[..., Gates]
+) -> None:
+    put_to_sleep(world)
+    gate = make_gate(hold=0)
+    as_envoy = {TOO_EARLY_HEADER.replace("-", "_"): "1"}
+    answer, plain = gate.check(A, ALICE, **as_envoy), gate.check(A, ALICE)
+
+    assert (answer.code, plain.code) == (TOO_EARLY, 503)
+    assert answer.headers["retry-after"] == plain.headers["retry-after"] == "2"
+    assert orjson.loads(answer.body)["error"] == orjson.loads(plain.body)["error"]
+    assert gate.check(A, BOB, **as_envoy).code == 404
+    assert gate.check(A, **as_envoy).code == 401
 
 
 def test_a_stranger_wakes_nobody(world: World, make_gate: Callable[..., Gates]) -> None:

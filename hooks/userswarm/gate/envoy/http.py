@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from userswarm.gate.answers import UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER
+from userswarm.gate.answers import TOO_EARLY_HEADER, UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER
 from userswarm.gate.envoy.logs import access_logs, local_replies
 from userswarm.gate.envoy.settings import EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, seconds
@@ -115,6 +115,7 @@ def _ask_the_gate(settings: EnvoySettings) -> Config:
         http_service={
             "server_uri": {"uri": "http://gate", "cluster": GATE, "timeout": seconds(settings.hold + _MARGIN)},
             "path_prefix": "/check",
+            "authorization_request": {"headers_to_add": [{"key": TOO_EARLY_HEADER, "value": "1"}]},
             "authorization_response": {
                 "allowed_upstream_headers": exactly(USER_HEADER, WORKSPACE_HEADER),
                 "allowed_client_headers": exactly("content-type", "www-authenticate", "retry-after", "cache-control"),

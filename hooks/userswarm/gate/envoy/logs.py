@@ -5,7 +5,7 @@ Who it was comes out of the gate's answer, never out of a header: nothing that a
 
 from __future__ import annotations
 
-from userswarm.gate.answers import USER_HEADER, WORKSPACE_HEADER
+from userswarm.gate.answers import TOO_EARLY, USER_HEADER, WORKSPACE_HEADER
 from userswarm.gate.envoy.settings import STDOUT, EnvoySettings
 from userswarm.gate.envoy.words import Config, extension, typed
 
@@ -67,17 +67,20 @@ def _log(place: str, types: list[str], entry: dict[str, str]) -> Config:
 
 def local_replies() -> Config:
     """Return how Envoy's own answers look: as the gate's do, which pass as they are."""
+    as_it_is = {
+        "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+        "content_type": "application/json",
+    }
     return {
         "mappers": [
             {
-                "filter": _details("ext_authz_denied"),
-                "body_format_override": {
-                    "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
-                    "content_type": "application/json",
-                },
+                "filter": _is(f"response.code_details == 'ext_authz_denied' && response.code == {TOO_EARLY}"),
+                "body_format_override": as_it_is,
+                "status_code": 503,
             },
+            {"filter": _is("response.code_details == 'ext_authz_denied'"), "body_format_override": as_it_is},
             {
-                "filter": _details("ext_authz_error"),
+                "filter": _is("response.code_details == 'ext_authz_error'"),
                 "body_format_override": _error("nobody can decide just now"),
                 "headers_to_add": [{"header": {"key": "retry-after", "value": "5"}}],
             },
@@ -98,13 +101,10 @@ def _error(message: str) -> Config:
     return {"json_format": {"error": message, "requestId": "%REQ(X-REQUEST-ID)%"}}
 
 
-def _details(expected: str) -> Config:
+def _is(expression: str) -> Config:
     return {
         "extension_filter": {
             "name": "envoy.access_loggers.extension_filters.cel",
-            "typed_config": typed(
-                "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                expression=f"response.code_details == '{expected}'",
-            ),
+            "typed_config": typed("extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=expression),
         }
     }
