@@ -77,8 +77,11 @@ def storage(text: str) -> str:
     """Read where is counted: a Redis, or nothing."""
     if not text:
         return text
-    url = urlsplit(text)
-    good = re.fullmatch(r"rediss?://\S+", text) and url.hostname and url.port != 0 and _DATABASE.fullmatch(url.path)
+    try:
+        url = urlsplit(text)
+        good = re.fullmatch(r"rediss?://\S+", text) and url.hostname and url.port != 0 and _DATABASE.fullmatch(url.path)
+    except ValueError:  # it would quote a part of the password
+        good = False
     if not good:
         raise ValueError("must be such as redis://limits.example:6379/0, or rediss://… for TLS")
     return text

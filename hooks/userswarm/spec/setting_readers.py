@@ -42,7 +42,9 @@ def read_environment(environ: Mapping[str, str], prefix: str, readers: Readers) 
         try:
             values[field] = read(text)
         except (ValueError, OSError) as error:
-            problems.append(f"{variable}={text!r}: {error}")
+            # Whoever reads the log shall not read the password in a URL.
+            shown = re.sub(r"(://[^:@/]*:).*@", r"\1***@", text, flags=re.DOTALL)
+            problems.append(f"{variable}={shown!r}: {error}")
     return values, problems
 
 

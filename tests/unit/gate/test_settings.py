@@ -140,3 +140,13 @@ def test_an_exception_alone_is_a_limit_too(tmp_path: Path) -> None:
 def test_a_gate_that_knows_nobody_does_not_start() -> None:
     with pytest.raises(SettingsError, match="ISSUERS_FILE or USERSWARM_GATE_TOKEN_FILE"):
         Tokens(GateSettings())
+
+
+@pytest.mark.parametrize(
+    "text", ["redis://:s3cret@limits:65536/0", "redis://gate:s3/c@ret@limits:6379/x", "rediss://:s3cret@"]
+)
+def test_a_password_is_not_told_with_what_is_wrong(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"LIMITS_STORAGE='rediss?://\w*:\*\*\*@") as error:
+        read(LIMITS_STORAGE=text)
+    assert "s3" not in str(error.value)
+    assert "ret" not in str(error.value)
