@@ -75,6 +75,11 @@ class Door:
             answer = connection.getresponse()
             return answer.status, answer.read()
 
+    def count(self, metric: str, label: str = "") -> int:
+        """Return what Envoy counts under a name, in all or where a label has some value."""
+        lines = self.ask_status("/metrics")[1].decode()
+        return sum(map(int, re.findall(rf"^(?:{metric}){{.*{label}.*}} (\d+)$", lines, re.MULTILINE)))
+
     def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contract.serving import eventually
 from gate.door import Door, opened
 from gate.plays import Play, Request, Stage, say
 
 USERS = ("alice", "bob")
+
+_LAST = "/the-last-of-the-queue"
 
 
 def runtime(name: str) -> Any:
@@ -69,13 +73,35 @@ class Scene:
     door: Door
     gate: Play
     runtimes: dict[str, Play]
-    address: dict[str, str] = field(default_factory=dict)
+    connections: dict[str, int] = field(default_factory=dict)
 
     def clear(self) -> None:
+        self.connections = {name: play.connections for name, play in self.runtimes.items()}
         for play in (self.gate, *self.runtimes.values()):
             play.seen.clear()
         for name in USERS:
             answer_events[name] = asyncio.Event()
+
+    def settle(self) -> None:
+        """Wait until whatever Envoy has sent to runtimes has been read there."""
+        eventually(lambda: not self.door.count("envoy_cluster_upstream_rq_(?:pending_)?active", "swarm"))
+        for name, play in self.runtimes.items():
+            # Connections are taken in their order: once this one is served, all before it have been taken.
+            with contextlib.closing(http.client.HTTPConnection(play.address, timeout=60)) as connection:
+                connection.request("GET", _LAST)
+                connection.getresponse().read()
+            self.connections[name] += 1
+            play.seen[:] = [request for request in play.seen if request.target != _LAST]
+        eventually(self._is_read)
+
+    def _is_read(self) -> bool:
+        """Tell whether runtimes know of no connection more than Envoy, which keeps one that nobody came to use."""
+        kept = self.door.count("envoy_cluster_upstream_cx_active", "swarm")
+        return sum(len(play.open) for play in self.runtimes.values()) <= kept
+
+    def reached(self) -> set[str]:
+        """Return whose runtimes were connected to, be it for half a request."""
+        return {name for name, play in self.runtimes.items() if play.connections > self.connections[name]}
 
     def arrived(self) -> list[tuple[str, Request]]:
         """Return what has reached runtimes: whose, and what."""
@@ -91,6 +117,9 @@ def scene(directory: Path, **settings: Any) -> Iterator[Scene]:
         async def decide(request: Request, writer: asyncio.StreamWriter) -> None:
             user = request.get("authorization").removeprefix("Bearer ")
             workspace = request.target.split("?")[0].removeprefix("/check/v1/workspaces/").split("/")[0]
+            domain = f".{settings['domain']}" if "domain" in settings else ""
+            if domain and request.get("host").endswith(domain):
+                workspace = request.get("host").removesuffix(domain)
             if user == "nowhere":
                 await say(writer, "200 OK", x_userswarm_user="nowhere")
             elif user not in USERS:

@@ -11,9 +11,9 @@ import re
 from typing import Any
 
 from userswarm.gate.answers import TOO_EARLY_HEADER, UPSTREAM_HEADER, USER_HEADER, WORKSPACE_HEADER
-from userswarm.gate.envoy.logs import access_logs, local_replies
+from userswarm.gate.envoy.logs import METADATA, access_logs, local_replies
 from userswarm.gate.envoy.settings import EnvoySettings
-from userswarm.gate.envoy.words import Config, extension, seconds
+from userswarm.gate.envoy.words import Config, extension, seconds, typed
 
 GATE, SWARM = "gate", "swarm"
 
@@ -25,8 +25,28 @@ _NOWHERE = "255.255.255.255"
 _MARGIN = 5.0
 """Seconds for which the gate's own answer may be late before Envoy gives up on it."""
 
+_KEY: Config = {
+    "header": {"key": "sec-websocket-key", "value": "dXNlcnN3YXJtLWdhdGUhIQ=="},
+    "append_action": "ADD_IF_ABSENT",
+}
+"""A WebSocket over HTTP/2 has no key (RFC 8441), and runtimes refuse one without (RFC 6455). Any will do."""
+
+_UPGRADE: Config = {"name": "upgrade", "present_match": True}
+
+_NO_ASCII: Config = {
+    "match": {
+        "prefix": "/",
+        "headers": [{"name": ":path", "string_match": {"safe_regex": {"regex": "[!-~]*"}}, "invert_match": True}],
+    },
+    "direct_response": {"status": 400},
+    "typed_per_filter_config": {
+        METADATA: typed("extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", disabled=True),
+    },
+}
+"""Over HTTP/2 a path may hold any byte, and where it is no UTF-8 the gate would be asked about another path."""
+
 _STREAMS: list[Config] = [
-    {"name": "upgrade", "present_match": True},
+    _UPGRADE,
     {"name": ":protocol", "present_match": True},
     {"name": "accept", "string_match": {"prefix": "text/event-stream"}},
     {"name": "content-type", "string_match": {"prefix": "application/grpc"}},
@@ -159,7 +179,7 @@ def _routes_below(settings: EnvoySettings, prefix: str, rewrite: Config) -> list
         },
         **rewrite,
     }
-    routes: list[Config] = []
+    routes = [_NO_ASCII]
     if settings.max_body_bytes:
         too_large = {"range_match": {"start": settings.max_body_bytes + 1, "end": (1 << 63) - 1}}
         routes.append(
@@ -169,8 +189,16 @@ def _routes_below(settings: EnvoySettings, prefix: str, rewrite: Config) -> list
             }
         )
     stripped = [] if settings.pass_authorization else ["authorization"]
-    matches = [({"prefix": prefix, "headers": [header]}, 0) for header in _STREAMS]
+    matches: list[tuple[Config, int]] = [({"prefix": prefix, "headers": [header]}, 0) for header in _STREAMS]
     for match, timeout in [*matches, ({"prefix": prefix}, settings.total_timeout)]:
         route = {**action, "timeout": seconds(timeout)}
-        routes.append({"match": match, "route": route, "request_headers_to_remove": stripped})
+        added = [_KEY] if _UPGRADE in match.get("headers", []) else []
+        routes.append(
+            {
+                "match": match,
+                "route": route,
+                "request_headers_to_remove": stripped,
+                "request_headers_to_add": added,
+            }
+        )
     return routes
