@@ -19,6 +19,8 @@ USERS = ("alice", "bob")
 
 _LAST = "/the-last-of-the-queue"
 
+_BEHIND = '"(?:gate|swarm)"'
+
 
 def runtime(name: str) -> Any:
     """Return how the runtime of `name` answers: with its name and what has arrived, or as the path says."""
@@ -83,21 +85,22 @@ class Scene:
             answer_events[name] = asyncio.Event()
 
     def settle(self) -> None:
-        """Wait until whatever Envoy has sent to runtimes has been read there."""
-        eventually(lambda: not self.door.count("envoy_cluster_upstream_rq_(?:pending_)?active", "swarm"))
-        for name, play in self.runtimes.items():
+        """Wait until whatever Envoy has sent to the gate and to runtimes has been read there."""
+        eventually(lambda: not self.door.count("envoy_cluster_upstream_rq_(?:pending_)?active", _BEHIND))
+        for play in (self.gate, *self.runtimes.values()):
             # Connections are taken in their order: once this one is served, all before it have been taken.
             with contextlib.closing(http.client.HTTPConnection(play.address, timeout=60)) as connection:
                 connection.request("GET", _LAST)
                 connection.getresponse().read()
-            self.connections[name] += 1
             play.seen[:] = [request for request in play.seen if request.target != _LAST]
+        for name in USERS:
+            self.connections[name] += 1
         eventually(self._is_read)
 
     def _is_read(self) -> bool:
-        """Tell whether runtimes know of no connection more than Envoy, which keeps one that nobody came to use."""
-        kept = self.door.count("envoy_cluster_upstream_cx_active", "swarm")
-        return sum(len(play.open) for play in self.runtimes.values()) <= kept
+        """Tell whether no connection is open here that Envoy has ended; one that nobody came to use it keeps."""
+        kept = self.door.count("envoy_cluster_upstream_cx_active", _BEHIND)
+        return sum(len(play.open) for play in (self.gate, *self.runtimes.values())) <= kept
 
     def reached(self) -> set[str]:
         """Return whose runtimes were connected to, be it for half a request."""

@@ -206,6 +206,7 @@ ATTEMPTS = {
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_what_could_be_read_in_two_ways_never_reaches_another_runtime(at: Scene, attempt: str) -> None:
     at.door.send(ATTEMPTS[attempt])
+    at.settle()
     for name, arrived in at.arrived():
         assert name == "alice", attempt
         assert arrived.get("x-userswarm-user") == "user-alice"
