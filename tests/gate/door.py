@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,7 @@ class Door:
     ) -> tuple[int, bytes, dict[str, str]]:
         """Send an ordinary request; an underscore in a header's name is a dash."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, answer.read(), {name.lower(): text for name, text in answer.getheaders()}
+        return ask(connection, method, path, body, headers)
 
     def send(self, raw: bytes) -> bytes:
         """Send bytes as they are, and return what comes back until Envoy ends the connection."""
@@ -120,6 +117,16 @@ class Door:
             self.told += [json.loads(line) for line in lines if line]
             if b"" in lines:
                 return
+
+
+def ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[int, bytes, dict[str, str]]:
+    """Send an ordinary request, the last one of its connection; an underscore in a header's name is a dash."""
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.read(), {name.lower(): text for name, text in answer.getheaders()}
 
 
 def read_all(connection: socket.socket) -> bytes:

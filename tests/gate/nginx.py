@@ -16,6 +16,7 @@ import pytest
 
 from contract.rendered import ROOT
 from contract.serving import eventually, free_port
+from gate.door import ask
 from unit.server.certificates import Authority
 
 _FRAME = """
@@ -74,10 +75,7 @@ class Nginx:
     ) -> tuple[int, bytes, dict[str, str]]:
         """Send an ordinary request; an underscore in a header's name is a dash."""
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self._trust)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, answer.read(), {name.lower(): text for name, text in answer.getheaders()}
+        return ask(connection, method, path, body, headers)
 
     def connect(self) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)

@@ -14,7 +14,7 @@ import pytest
 
 from contract.serving import eventually
 from gate.door import read_all
-from gate.plays import Request
+from gate.plays import Request, say
 from gate.stand_in import Scene, answer_events, scene
 from userswarm.gate.answers import TOO_EARLY_HEADER
 
@@ -27,12 +27,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     limits = {"max_body_bytes": 30_000_000, "header_timeout": 2, "hold": 20}
     with scene(tmp_path_factory.mktemp("door"), **limits) as made:
         yield made
-
-
-@pytest.fixture
-def at(made: Scene) -> Scene:
-    made.clear()
-    return made
 
 
 def request(line: str, *headers: str, body: str = "", user: str = "alice") -> bytes:
@@ -336,9 +330,7 @@ def test_why_the_gate_lets_nobody_in_yet_is_told_as_it_says(at: Scene) -> None:
 
     async def refuse(request: Request, writer: asyncio.StreamWriter) -> None:
         assert request.get(TOO_EARLY_HEADER)
-        writer.write(b"HTTP/1.1 425 Too Early\r\nRetry-After: 2\r\nContent-Type: application/json\r\n")
-        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(said), said))
-        await writer.drain()
+        await say(writer, "425 Too Early", said, Retry_After="2", Content_Type="application/json")
 
     decide, at.gate.answer = at.gate.answer, refuse
     try:

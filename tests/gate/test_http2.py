@@ -23,12 +23,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield made
 
 
-@pytest.fixture
-def at(made: Scene) -> Scene:
-    made.clear()
-    return made
-
-
 @pytest.fixture(scope="module")
 def made_by_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with scene(tmp_path_factory.mktemp("door"), hold=20, domain="swarms.example", path_prefix="") as made:

@@ -36,12 +36,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield made
 
 
-@pytest.fixture
-def at(made: Scene) -> Scene:
-    made.clear()
-    return made
-
-
 def block(*more: tuple[str, str], **parts: str) -> bytes:
     """Return a head that needs nothing of what was said before."""
     return Encoder().encode([(name, value, True) for name, value in head(*more, **parts)], huffman=False)

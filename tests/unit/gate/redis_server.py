@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from contract.serving import free_port
 
 
 class RedisServer:
@@ -28,7 +29,7 @@ class RedisServer:
         self.port = 0
         while not self.port:
             # Somebody else may take the port in between.
-            self.port = _free_port()
+            self.port = free_port()
             if not self.start():
                 assert "Address already in use" in self._log.read_text(), self._log.read_text()
                 self.port = 0
@@ -91,9 +92,3 @@ class RedisServer:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
