@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+
 from userswarm.compose.desired import Finding
 from userswarm.compose.judging import DELETING, by_condition, find_blocking, judge_whole, phase_of
 from userswarm.compose.progress import begun_at, last_change, next_look
@@ -166,7 +168,8 @@ def is_taken_down_elsewhere(parent: Observed, controller: str) -> bool:
 
 def carry_status(parent: Observed) -> Status:
     """Return the status as it stands: of two writers with words of their own, each would wake the other for ever."""
-    return copy.deepcopy(dict(_old_status(parent)))
+    status: Status = orjson.loads(orjson.dumps(_old_status(parent)))
+    return status
 
 
 def _conditions(

@@ -41,8 +41,10 @@ class Observation:
 
         The API server notes it beside every object, so it is known though no answer has written it down.
         """
-        children = [child for kind in kinds or (None,) for child in _objects(self._children, kind)]
-        return max((moment for child in children for moment in _changes(child)), default=None)
+        children = (child for kind in kinds or (None,) for child in _objects(self._children, kind))
+        texts = {text for child in children for text in _changes(child)}
+        # All are written in one form, so that the latest comes last among them as texts: one is enough to be read.
+        return next((moment for text in sorted(texts, reverse=True) if (moment := read_time(text)) is not None), None)
 
     def related(self, kind: Kind, namespace: str, name: str) -> Observed | None:
         """Return the related object of that kind and name, whoever owns it, or None."""
@@ -79,14 +81,12 @@ def _by_key(groups: Groups) -> dict[Key, Observed]:
     }
 
 
-def _changes(child: Observed) -> Iterator[datetime]:
+def _changes(child: Observed) -> Iterator[str]:
+    """Iterate over the times at which a child was made and changed, as they are written."""
     metadata = child["metadata"]
     entries = metadata.get("managedFields")
     written = [each.get("time") for each in (entries if isinstance(entries, list) else ()) if isinstance(each, dict)]
-    for text in (metadata.get("creationTimestamp"), *written):
-        moment = read_time(text)
-        if moment is not None:
-            yield moment
+    return (text for text in (metadata.get("creationTimestamp"), *written) if isinstance(text, str))
 
 
 def _objects(groups: Groups, kind: Kind | None) -> Iterator[Observed]:
