@@ -287,6 +287,6 @@ def told_of_the_end(scene: Scene) -> str:
     first = scene.finalize()
     assert condition(first, "Ready")["message"] == "its children are being removed"
     scene.adopt_status(first)
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     message: str = condition(scene.finalize(), "Ready")["message"]
     return message

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from userswarm.compose.telling import QUIET
 from userswarm.parts import PARTS
 from userswarm.spec.identity import RELEASED_ANNOTATION, RETAIN_ANNOTATION, SWARM_LABEL, owner_reference
 from userswarm.spec.slugs import slug
@@ -21,9 +22,6 @@ from userswarm.wire.observe import Observation
 
 ASK_AGAIN = 5
 """Seconds until it is looked again whether the last Pod is gone: no watch tells it."""
-
-RETELL = 30
-"""Seconds until a teardown that lasts is told about again."""
 
 _LATER = frozenset(kind.kind for part in PARTS for kind in part.kinds if part.stage)
 """Kinds that go only when no Pod is left."""
@@ -75,7 +73,7 @@ def compute_teardown(parent: Observed, observation: Observation, standing: Seque
         awaited += f"; whether a Pod is left behind the walls cannot be looked up: {unread}"
     staying = _as_they_are(later, standing) if first or pods or unseen else []
     needs = _pods(parent, later) if unseen else None
-    after = ASK_AGAIN if not first and (pods or unseen) else RETELL
+    after = ASK_AGAIN if not first and (pods or unseen) else QUIET
     if kept and (deleting or not going):
         released = _release(parent, kept, deleting=deleting)
         message = f"{released.message}; {awaited}" if going else released.message

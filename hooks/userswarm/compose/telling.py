@@ -15,8 +15,8 @@ from userswarm.parts.shape import Verdict
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time
 
-QUIET = 30.0
-"""Seconds in which a swarm that is on its way is not told about again."""
+QUIET = 60
+"""Seconds in which a swarm that is on its way, or goes, is not told about again."""
 
 ON_THE_WAY = ("Pending", "Progressing", "Verifying")
 

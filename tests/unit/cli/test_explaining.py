@@ -43,7 +43,7 @@ def test_a_verified_swarm_serves_its_user_and_awaits_nothing() -> None:
 
 def test_what_blocks_is_said_with_what_to_do() -> None:
     scene = scenes.created()
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     scenes.step(scene)
     text = explained(scene)
 

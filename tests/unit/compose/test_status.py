@@ -32,7 +32,7 @@ def unready(scene: Scene) -> Scene:
 
 def told(scene: Scene) -> Scene:
     """Let so much time go by that what is merely on its way is told again."""
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     return scene
 
 
@@ -297,7 +297,7 @@ def test_a_restart_that_cannot_be_read_counts_as_none(since: object) -> None:
     scene = stuck_at("WorkloadReady")
     first = scenes.step(scene)
     scene.parent["status"]["stageSince"] = since
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     assert scene.sync()["status"] == first["status"]
 
 
@@ -350,10 +350,10 @@ def test_a_swarm_that_comes_up_well_is_told_about_twice() -> None:
     assert writes == [(0, "Pending"), (9, "Ready")]
 
 
-def test_what_is_merely_on_its_way_is_told_again_after_half_a_minute() -> None:
+def test_what_is_merely_on_its_way_is_told_again_after_a_minute() -> None:
     scene = coming_up()
     before = scene.parent["status"]
-    scene.now += timedelta(seconds=29)
+    scene.now += timedelta(seconds=59)
     assert scene.sync()["status"] == before
     scene.now += timedelta(seconds=1)
     after = scenes.step(scene)["status"]
@@ -362,11 +362,11 @@ def test_what_is_merely_on_its_way_is_told_again_after_half_a_minute() -> None:
     # And what is told then is quiet again.
     grown = scenes.ready()
     scene.child(CLAIM).update(status=grown.child(CLAIM)["status"], spec=grown.child(CLAIM)["spec"])
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     second = scenes.step(scene)["status"]
     assert second["stage"] == "WorkloadReady"
     scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
-    scene.now += timedelta(seconds=29)
+    scene.now += timedelta(seconds=59)
     assert scene.sync()["status"] == second
 
 

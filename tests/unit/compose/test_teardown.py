@@ -182,9 +182,9 @@ def test_a_teardown_is_told_about_once_and_again_where_it_lasts() -> None:
     first = scene.finalize()
     scene.adopt_status(first)
     scene.drop(STATEFUL_SET)
-    scene.now += timedelta(seconds=29)
+    scene.now += timedelta(seconds=59)
     assert scene.finalize()["status"] == first["status"]
-    assert first["resyncAfterSeconds"] == 30
+    assert first["resyncAfterSeconds"] == 60
 
     scene.now += timedelta(seconds=1)
     message = condition(scene.finalize(), "Ready")["message"]

@@ -106,7 +106,7 @@ def test_a_request_that_could_not_be_made_is_due_again_soon_and_costs_no_attempt
 
 def test_why_nobody_was_asked_is_said() -> None:
     scene = scenes.ready()
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     scene.unavailable = {"http": "too much is looked up at once"}
     response = scene.sync()
     told = condition(response, "Verified")["message"]

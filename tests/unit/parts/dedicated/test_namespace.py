@@ -82,7 +82,7 @@ def test_the_namespace_comes_first_and_alone_and_all_else_once_it_is_active() ->
 
     scene.apply(response)
     scene.adopt_status(response)
-    scene.now += timedelta(seconds=31)
+    scene.now += timedelta(seconds=61)
     namespace = scene.child(NAMESPACE)
     namespace["status"] = {}
     response = scene.sync()
@@ -232,7 +232,7 @@ def test_a_namespace_released_by_an_earlier_life_of_this_users_swarm_is_used_and
         assert condition(response, "NamespaceReady")["reason"] in ("NamespaceRetained", "ChildMissing")
         scene.apply(response)
         scene.adopt_status(response)
-        scene.now += timedelta(seconds=31)
+        scene.now += timedelta(seconds=61)
     assert STATEFUL_SET.kind in kinds(response)
     assert condition(scene.ask(left), "NamespaceReady")["reason"] == "NamespaceRetained"
 
