@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from userswarm.compose.desired import Finding
+from userswarm.compose.telling import QUIET
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time, written_time
 
 FIRST_LOOK = 15.0
 """Seconds after which a stage that lasts is looked at though nothing that is watched has changed; then after twice as
-long each time."""
+long each time. Of a stage that only what is watched can keep, QUIET is the first: until then nothing is told of it."""
 
 RAREST_LOOK = 300.0
 
@@ -40,10 +41,11 @@ def last_change(stage: str, conditions: Sequence[Condition]) -> str:
 
 def next_look(findings: Sequence[Finding], begun: datetime | None, deadline: int, now: datetime) -> int | None:
     """Return after how many seconds something may be due that no watch tells, None for never."""
-    verdicts = (finding.verdict for finding in findings)
-    waits = [verdict.due_in for verdict in verdicts if verdict is not None and verdict.due_in is not None]
+    verdicts = [(finding.verdict, finding.part.decides) for finding in findings if finding.verdict is not None]
+    waits = [verdict.due_in for verdict, _ in verdicts if verdict.due_in is not None]
     if begun is not None:
-        waited, look = (now - begun).total_seconds(), FIRST_LOOK
+        watched = all(verdict.ok or verdict.watched for verdict, decides in verdicts if decides)
+        waited, look = (now - begun).total_seconds(), QUIET if watched else FIRST_LOOK
         while look <= waited:
             look += min(look, RAREST_LOOK)
         waits += [look - waited, *([deadline - waited] if waited < deadline else [])]

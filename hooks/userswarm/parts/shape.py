@@ -38,7 +38,8 @@ class Verdict(NamedTuple):
     `trouble` tells what does not pass by itself: it is told at once, and before what is only on its way. `phase` is
     what the swarm's phase is then, empty for the usual ones: a swarm with such a phase waits for nothing. `due_in` is
     after how many seconds it may change though nothing that is watched does. `recorded` is for what was looked up and
-    later answers rely on: it is told at once. `rests`: the swarm shall have no Pod now.
+    later answers rely on: it is told at once. `rests`: the swarm shall have no Pod now. `watched`: a call comes when it
+    gets on, and nothing that is not watched can keep it.
     """
 
     ok: bool
@@ -49,6 +50,7 @@ class Verdict(NamedTuple):
     due_in: float | None = None
     recorded: bool = False
     rests: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

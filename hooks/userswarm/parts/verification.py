@@ -92,7 +92,8 @@ def _try(verification: Verification, sight: Sight) -> _Trial:
         return _Trial(Verdict(True, PASSED, f"passed at {recorded}"))
     if sight.blocked is not None:
         told = f"waiting for: {sight.blocked.message}"
-        return _Trial(Verdict(False, WAITING, told), attempts=_recorded_attempts(verification, sight))
+        verdict = Verdict(False, WAITING, told, watched=True)
+        return _Trial(verdict, attempts=_recorded_attempts(verification, sight))
     if not verification.asks:
         return _Trial(Verdict(True, "NotAsked", "the Pod is ready, and verification.mode is Readiness"))
     before = _recorded_attempts(verification, sight)

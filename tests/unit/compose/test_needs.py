@@ -150,6 +150,7 @@ def test_every_need_is_by_name_within_one_namespace(state: str) -> None:
 
 def test_a_trouble_is_told_at_the_latest_fifteen_seconds_after_the_stage_began() -> None:
     scene = scenes.created()
+    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
     began = scene.now
     trouble: Any = {"containerStatuses": [{"name": "runtime", "image": "a", "state": {"waiting": {}}}]}
     trouble["containerStatuses"][0]["state"]["waiting"]["reason"] = "ErrImagePull"
@@ -180,6 +181,7 @@ def test_a_pod_that_gets_on_is_not_looked_at_and_one_that_does_not_is(kind: Kind
 
 def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_it_began() -> None:
     scene = scenes.created()
+    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
     claim = scene.child(CLAIM)
     size = claim["spec"]["resources"]["requests"]["storage"]
     began = scene.now + timedelta(seconds=5)
@@ -190,6 +192,36 @@ def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_
         response = scene.sync()
         assert response["status"] == scene.parent["status"], "it was worth a status"
         assert response["resyncAfterSeconds"] == left
+
+
+def _without_a_pod(scene: Scene) -> None:
+    claim = scene.child(CLAIM)
+    claim["status"] = {"phase": "Bound", "capacity": claim["spec"]["resources"]["requests"]}
+
+
+def _with_a_pod(scene: Scene) -> None:
+    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
+
+
+def _without_a_child(scene: Scene) -> None:
+    scene.drop(SERVICE_ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("stage", "first"),
+    [
+        pytest.param(lambda scene: None, 60, id="the claim is not bound, and there is no Pod"),
+        pytest.param(_without_a_pod, 60, id="there is no Pod"),
+        pytest.param(_with_a_pod, 15, id="the claim is not bound, and its Pod is there"),
+        pytest.param(_without_a_child, 15, id="a child is missing"),
+    ],
+)
+def test_what_only_the_children_keep_is_looked_at_when_there_is_something_to_tell(
+    stage: Callable[[Scene], None], first: int
+) -> None:
+    scene = scenes.created()
+    stage(scene)
+    assert scene.sync()["resyncAfterSeconds"] == first
 
 
 @pytest.mark.parametrize("entries", [None, "x", [None, 7], [{"time": "yesterday"}], [{}]], ids=str)

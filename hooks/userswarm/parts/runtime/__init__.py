@@ -119,7 +119,9 @@ def judge(runtime: Runtime, swarm: Swarm, sight: Sight) -> Verdict:
         return Verdict(False, trouble.reason, told, trouble=True)
     unread = sight.observation.unavailable(POD)
     held = storage.why_no_pod(swarm, sight) or (f"its Pod cannot be looked at: {unread}" if unread else "")
-    return Verdict(False, ROLLOUT_IN_PROGRESS, f"{where}: {unfinished}{f'; {held}' if held else ''}")
+    told = f"{where}: {unfinished}{f'; {held}' if held else ''}"
+    # What keeps a Pod, only the Pod tells.
+    return Verdict(False, ROLLOUT_IN_PROGRESS, told, watched=not stateful_set.get("status", {}).get("replicas"))
 
 
 def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:

@@ -84,7 +84,8 @@ def judge_claim(where: str, claim: Observed, size: str, swarm: Swarm, *, retaine
         )
     status = claim.get("status", {})
     if status.get("phase") != "Bound":
-        return Verdict(False, CLAIM_PENDING, f"{where} is {status.get('phase', 'Pending')}, not Bound")
+        told = f"{where} is {status.get('phase', 'Pending')}, not Bound"
+        return Verdict(False, CLAIM_PENDING, told, watched=not retained)
     capacity = status.get("capacity", {}).get("storage", "0")
     if quantity.compare(capacity, size) < 0:
         told = "it is not ours to resize; do it by hand" if retained else "waiting for the volume to grow"
