@@ -20,6 +20,9 @@ from pathlib import Path
 
 from userswarm.spec.settings import PREFIX
 
+NOWHERE = {f"{PREFIX}SERVICE_PROXY": "http://127.0.0.1:1"}
+"""The setting of hooks that reach no Service: nobody listens there."""
+
 _STARTS = {
     "kube-apiserver": "start_apiserver; wait_for 60 apiserver kubectl get --raw /readyz",
     "metacontroller": "start_mc; wait_for 60 metacontroller curl -fsS http://127.0.0.1:$MC_HEALTH/readyz",
@@ -38,14 +41,18 @@ class Hooks:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Serve, and return once the hooks answer."""
+    def start(self, changed: Mapping[str, str] | None = None) -> None:
+        """Serve, with some settings changed, and return once the hooks answer."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         command = [sys.executable, "-c", "from userswarm.cli import main; main()", "serve"]
         command += ["--bind", self.url.removeprefix("http://"), "--workers", "1"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env={**environment, **self._settings}, stdout=log, stderr=log, start_new_session=True
+                command,
+                env={**environment, **self._settings, **(changed or {})},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 60
         while not self._answers():

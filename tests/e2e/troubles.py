@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from e2e.cluster import NAMESPACE, Cluster
-from e2e.lab import Lab
+from e2e.lab import NOWHERE, Lab
 from e2e.story import RUN_LABEL, RUNTIME_SCRIPT, Object, Run, is_verified
 
 EXIT = ["python", "-c", "raise SystemExit(3)"]
@@ -224,11 +224,13 @@ def smoke_test_running(scene: Scene) -> Iterator[None]:
     lab = scene.in_lab()
     scene.apply_failing(DEGRADED, {"lab/health": "degraded"})
     scene.cluster.wait_for_reason(scene.name, "SmokeTestFailed")
-    lab.kill("fakekubelet")
+    lab.hooks.kill()
+    lab.hooks.start(NOWHERE)
     try:
         yield
     finally:
-        lab.start("fakekubelet")
+        lab.hooks.kill()
+        lab.hooks.start()
     scene.mend_runtime()
 
 
