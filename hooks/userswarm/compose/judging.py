@@ -12,16 +12,22 @@ DELETING = "Deleting"
 _SPEC_VALID = Verdict(True, "Valid", "the spec can be built")
 
 
+def waiting(findings: Sequence[Finding]) -> list[tuple[Finding, Verdict]]:
+    """Return the parts that keep a swarm from being verified, each with what it says."""
+    judged = ((each, each.verdict) for each in findings if each.part.decides)
+    return [(each, verdict) for each, verdict in judged if verdict is not None and not verdict.ok]
+
+
 def find_blocking(findings: Sequence[Finding]) -> Finding | None:
     """Return what a swarm waits for: the first trouble, else the first part that is not there yet; None for nothing.
 
     A claim may wait for its Pod's node: then the Pod's trouble is the cause, though it comes later.
     """
-    waiting = [each for each in findings if each.part.decides and each.verdict is not None and not each.verdict.ok]
-    if waiting and waiting[0].verdict is not None and waiting[0].verdict.phase:
-        return waiting[0]
-    trouble = (each for each in waiting if each.verdict is not None and each.verdict.trouble)
-    return next(trouble, waiting[0] if waiting else None)
+    found = waiting(findings)
+    if not found:
+        return None
+    first, verdict = found[0]
+    return first if verdict.phase else next((each for each, verdict in found if verdict.trouble), first)
 
 
 def judge_whole(findings: Sequence[Finding], blocking: Finding | None, *, deleting: bool) -> Verdict:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from userswarm.compose.desired import Finding
+from userswarm.compose.judging import waiting
 from userswarm.compose.telling import QUIET
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time, written_time
@@ -41,10 +42,10 @@ def last_change(stage: str, conditions: Sequence[Condition]) -> str:
 
 def next_look(findings: Sequence[Finding], begun: datetime | None, deadline: int, now: datetime) -> int | None:
     """Return after how many seconds something may be due that no watch tells, None for never."""
-    verdicts = [(finding.verdict, finding.part.decides) for finding in findings if finding.verdict is not None]
-    waits = [verdict.due_in for verdict, _ in verdicts if verdict.due_in is not None]
+    verdicts = (finding.verdict for finding in findings)
+    waits = [verdict.due_in for verdict in verdicts if verdict is not None and verdict.due_in is not None]
     if begun is not None:
-        watched = all(verdict.ok or verdict.watched for verdict, decides in verdicts if decides)
+        watched = all(verdict.watched for _, verdict in waiting(findings))
         waited, look = (now - begun).total_seconds(), QUIET if watched else FIRST_LOOK
         while look <= waited:
             look += min(look, RAREST_LOOK)

@@ -301,6 +301,14 @@ def test_a_restart_that_cannot_be_read_counts_as_none(since: object) -> None:
     assert scene.sync()["status"] == first["status"]
 
 
+def test_a_suspended_swarm_is_suspended_whatever_trouble_awaits_it() -> None:
+    scene = suspended(stopped=True)
+    scene.child(CLAIM)["metadata"]["deletionTimestamp"] = written_time(scene.now)
+    response = scene.sync()
+    assert condition(response, "StorageReady")["reason"] == "Terminating"
+    assert (response["status"]["phase"], condition(response, "Ready")["reason"]) == ("Suspended", "Suspended")
+
+
 def test_a_suspended_swarm_has_no_deadline() -> None:
     scene = suspended(stopped=False)
     first = scenes.step(scene)
