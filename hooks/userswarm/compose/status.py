@@ -7,7 +7,6 @@ and until when for `progress`, and whether that is worth a write for `telling`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -168,8 +167,7 @@ def is_taken_down_elsewhere(parent: Observed, controller: str) -> bool:
 
 def carry_status(parent: Observed) -> Status:
     """Return the status as it stands: of two writers with words of their own, each would wake the other for ever."""
-    status: Status = orjson.loads(orjson.dumps(_old_status(parent)))
-    return status
+    return _fresh(_old_status(parent))
 
 
 def _conditions(
@@ -209,10 +207,16 @@ def _old_status(parent: Observed) -> Mapping[str, Any]:
     return parent.get("status") or {}
 
 
+def _fresh(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of what a status holds: JSON, so that is several times faster than copy.deepcopy."""
+    copied: dict[str, Any] = orjson.loads(orjson.dumps(stored))
+    return copied
+
+
 def _carried(old: Mapping[str, Any]) -> Status:
     """Return what an earlier answer recorded and no later one may lose."""
     return {
-        name: copy.deepcopy(old[name]) if kind is dict else old[name]
+        name: _fresh(old[name]) if kind is dict else old[name]
         for name, kind in _CARRIED.items()
         if type(old.get(name)) is kind
     }
