@@ -148,9 +148,18 @@ def test_every_need_is_by_name_within_one_namespace(state: str) -> None:
         assert rule["namespace"] == "userswarms"
 
 
+def with_a_volume(scene: Scene) -> None:
+    claim = scene.child(CLAIM)
+    claim["status"] = {"phase": "Bound", "capacity": claim["spec"]["resources"]["requests"]}
+
+
+def with_a_pod(scene: Scene) -> None:
+    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
+
+
 def test_a_trouble_is_told_at_the_latest_fifteen_seconds_after_the_stage_began() -> None:
     scene = scenes.created()
-    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
+    with_a_pod(scene)
     began = scene.now
     trouble: Any = {"containerStatuses": [{"name": "runtime", "image": "a", "state": {"waiting": {}}}]}
     trouble["containerStatuses"][0]["state"]["waiting"]["reason"] = "ErrImagePull"
@@ -160,7 +169,7 @@ def test_a_trouble_is_told_at_the_latest_fifteen_seconds_after_the_stage_began()
     while condition(response := scene.ask(pod), "Ready")["reason"] != "ImagePull":
         scene.adopt_status(response)
         scene.now += timedelta(seconds=response["resyncAfterSeconds"])
-    assert (scene.now - began).total_seconds() <= 15
+        assert (scene.now - began).total_seconds() <= 15
 
 
 def changed(child: Json, moment: datetime) -> None:
@@ -181,12 +190,10 @@ def test_a_pod_that_gets_on_is_not_looked_at_and_one_that_does_not_is(kind: Kind
 
 def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_it_began() -> None:
     scene = scenes.created()
-    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
-    claim = scene.child(CLAIM)
-    size = claim["spec"]["resources"]["requests"]["storage"]
+    with_a_pod(scene)
     began = scene.now + timedelta(seconds=5)
-    claim["status"] = {"phase": "Bound", "capacity": {"storage": size}}
-    changed(claim, began)
+    with_a_volume(scene)
+    changed(scene.child(CLAIM), began)
     for waited, left in ((0, 15), (3, 12), (14, 1)):
         scene.now = began + timedelta(seconds=waited)
         response = scene.sync()
@@ -194,26 +201,13 @@ def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_
         assert response["resyncAfterSeconds"] == left
 
 
-def _without_a_pod(scene: Scene) -> None:
-    claim = scene.child(CLAIM)
-    claim["status"] = {"phase": "Bound", "capacity": claim["spec"]["resources"]["requests"]}
-
-
-def _with_a_pod(scene: Scene) -> None:
-    scene.child(STATEFUL_SET)["status"] = {"replicas": 1}
-
-
-def _without_a_child(scene: Scene) -> None:
-    scene.drop(SERVICE_ACCOUNT)
-
-
 @pytest.mark.parametrize(
     ("stage", "first"),
     [
         pytest.param(lambda scene: None, 60, id="the claim is not bound, and there is no Pod"),
-        pytest.param(_without_a_pod, 60, id="there is no Pod"),
-        pytest.param(_with_a_pod, 15, id="the claim is not bound, and its Pod is there"),
-        pytest.param(_without_a_child, 15, id="a child is missing"),
+        pytest.param(with_a_volume, 60, id="there is no Pod"),
+        pytest.param(with_a_pod, 15, id="the claim is not bound, and its Pod is there"),
+        pytest.param(lambda scene: scene.drop(SERVICE_ACCOUNT), 15, id="a child is missing"),
     ],
 )
 def test_what_only_the_children_keep_is_looked_at_when_there_is_something_to_tell(
