@@ -27,8 +27,8 @@ from e2e.cluster import NAMESPACE, SWARM_LABEL, Cluster
 from e2e.story import CHILD_KINDS, RUN_LABEL, Object, controller_for_run, is_verified, path_of
 from userswarm.backend.transport import Transport, connect
 
-SETTLE = 20.0
-"""Seconds for what was asked for while the last swarm came about: a call 15 s later, say."""
+SETTLE = 75.0
+"""Seconds for what was asked for while the last swarm came about: a call a minute later, say."""
 
 IDLE = 30.0
 

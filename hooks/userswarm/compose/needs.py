@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from userswarm.compose.desired import Finding
-from userswarm.parts.shape import LOOK_AFTER, NOTHING, Sight, object_need
+from userswarm.compose.progress import FIRST_LOOK
+from userswarm.parts.shape import LOOK_AFTER, NOTHING, object_need
 from userswarm.spec.swarm import Swarm
-from userswarm.wire.k8s import CLAIM, KIND_NAMED, Manifest, read_time
+from userswarm.wire.k8s import KIND_NAMED, Manifest
 
 
 def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
@@ -30,16 +31,13 @@ def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
 
 def _missing(findings: list[Finding]) -> Iterator[Manifest]:
     """Look up the children that have been asked for and are not there; nothing while others still come about."""
-    waiting = [each for each in findings if each.missing and each.sight.waited(each.part.condition) >= LOOK_AFTER]
-    if waiting and not _is_coming_about(waiting[0].sight):
-        for finding in waiting:
+    missing = [each for each in findings if each.missing]
+    quiet = missing[0].sight.quiet() if missing else 0.0
+    for finding in missing:
+        before = finding.sight.blocked
+        # Calls come while what is before it gets on: it may be asked for only now.
+        patience = FIRST_LOOK if before is not None and before.watched else LOOK_AFTER
+        if min(quiet, finding.sight.waited(finding.part.condition)) >= patience:
             for child in finding.missing:
                 metadata = child["metadata"]
                 yield object_need(KIND_NAMED[child["kind"]], metadata.get("namespace", ""), metadata["name"])
-
-
-def _is_coming_about(sight: Sight) -> bool:
-    """Tell whether a child was made, or the volume got on, a moment ago: what is missing may be asked for only now."""
-    made = (read_time(child["metadata"].get("creationTimestamp")) for child in sight.observation.children())
-    moments = (*made, sight.observation.changed_at(CLAIM))
-    return any(moment is not None and (sight.now - moment).total_seconds() < LOOK_AFTER for moment in moments)

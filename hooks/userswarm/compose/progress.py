@@ -10,12 +10,14 @@ from typing import Any
 from userswarm.compose.desired import Finding
 from userswarm.compose.judging import waiting
 from userswarm.compose.telling import QUIET
+from userswarm.parts.shape import LOOK_AFTER
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time, written_time
 
 FIRST_LOOK = 15.0
-"""Seconds after which a stage that lasts is looked at though nothing that is watched has changed; then after twice as
-long each time. Of a stage that only what is watched can keep, QUIET is the first: until then nothing is told of it."""
+"""Seconds after which a stage that lasts is looked at though nothing that is watched has changed; then after four times
+as long each time: 15 s, 1 min, 4 min. Of a stage that only what is watched can keep, QUIET is the first: until then
+nothing is told of it."""
 
 RAREST_LOOK = 300.0
 
@@ -46,9 +48,11 @@ def next_look(findings: Sequence[Finding], begun: datetime | None, deadline: int
     waits = [verdict.due_in for verdict in verdicts if verdict is not None and verdict.due_in is not None]
     if begun is not None:
         watched = all(verdict.watched for _, verdict in waiting(findings))
-        waited, look = (now - begun).total_seconds(), QUIET if watched else FIRST_LOOK
-        while look <= waited:
-            look += min(look, RAREST_LOOK)
-        waits += [look - waited, *([deadline - waited] if waited < deadline else [])]
+        waited, first = (now - begun).total_seconds(), QUIET if watched else FIRST_LOOK
+        quiet = min(waited, findings[0].sight.quiet())
+        # From LOOK_AFTER on, this very call looks.
+        waits.append(first - quiet if quiet < LOOK_AFTER else max(first, min(3 * quiet, RAREST_LOOK)))
+        if waited < deadline:
+            waits.append(deadline - waited)
     # Whole seconds: what is decided by times of whole seconds is not due any earlier.
     return math.ceil(min(waits)) if waits else None

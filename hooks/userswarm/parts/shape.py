@@ -5,6 +5,7 @@ Whoever knows one part knows all. Composition knows the shape and the order of P
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,6 +84,14 @@ class Sight:
         before = self.conditions.get(condition)
         known = read_time(before["lastTransitionTime"]) if before is not None and before["status"] == status else None
         return known if known is not None and known <= self.now else self.now
+
+    def quiet(self) -> float:
+        """Return for how many seconds the swarm has not got on; endless where nothing of it is there yet.
+
+        Calls come while it gets on: only where it does not, something may be in the way.
+        """
+        got_on = self.observation.got_on_at()
+        return max(0.0, (self.now - got_on).total_seconds()) if got_on is not None else math.inf
 
     def waited(self, condition: str) -> float:
         """Return for how many seconds a condition has been False; while it slept, a swarm has waited for nothing."""

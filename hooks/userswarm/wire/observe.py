@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from userswarm.wire.envelope import Groups, HookRequest
-from userswarm.wire.k8s import Kind, Observed, read_time
+from userswarm.wire.k8s import CLAIM, STATEFUL_SET, Kind, Observed, read_time
 
 Key = tuple[str, str, str]
 """What tells an object from every other: its group, its namespace (empty for none), its name."""
+
+_GETS_ON = (CLAIM.kind, STATEFUL_SET.kind)
+"""What comes about in more than one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,12 @@ class Observation:
         """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
         return _objects(self._children, kind)
 
-    def changed_at(self, *kinds: Kind) -> datetime | None:
-        """Return when a child of one of these kinds, or of any kind, was changed last; None where none says so.
+    def got_on_at(self) -> datetime | None:
+        """Return when a child was made, or a StatefulSet or claim changed, last; None where none says so.
 
         The API server notes it beside every object, so it is known though no answer has written it down.
         """
-        children = (child for kind in kinds or (None,) for child in _objects(self._children, kind))
-        texts = {text for child in children for text in _changes(child)}
+        texts = {text for child in self.children() for text in _changes(child)}
         # All are written in one form, so that the latest comes last among them as texts: one is enough to be read.
         return next((moment for text in sorted(texts, reverse=True) if (moment := read_time(text)) is not None), None)
 
@@ -82,9 +84,9 @@ def _by_key(groups: Groups) -> dict[Key, Observed]:
 
 
 def _changes(child: Observed) -> Iterator[str]:
-    """Iterate over the times at which a child was made and changed, as they are written."""
+    """Iterate over the times at which a child was made and got on, as they are written."""
     metadata = child["metadata"]
-    entries = metadata.get("managedFields")
+    entries = metadata.get("managedFields") if child.get("kind") in _GETS_ON else None
     written = [each.get("time") for each in (entries if isinstance(entries, list) else ()) if isinstance(each, dict)]
     return (text for text in (metadata.get("creationTimestamp"), *written) if isinstance(text, str))
 

@@ -180,10 +180,14 @@ def changed(child: Json, moment: datetime) -> None:
 @pytest.mark.parametrize("kind", [CLAIM, STATEFUL_SET], ids=lambda kind: kind.kind)
 def test_a_pod_that_gets_on_is_not_looked_at_and_one_that_does_not_is(kind: Kind) -> None:
     scene = scenes.created()
+    with_a_pod(scene)
     scene.now += timedelta(seconds=20)
+    assert looked_up(scene) == {"pods"}
+    changed(scene.child(CONFIG_MAP), scene.now)
     assert looked_up(scene) == {"pods"}
     changed(scene.child(kind), scene.now - timedelta(seconds=4))
     assert looked_up(scene) == set()
+    assert scene.sync()["resyncAfterSeconds"] == 11
     scene.now += timedelta(seconds=1)
     assert looked_up(scene) == {"pods"}
 
@@ -194,11 +198,21 @@ def test_a_stage_that_was_not_worth_a_status_is_looked_at_fifteen_seconds_after_
     began = scene.now + timedelta(seconds=5)
     with_a_volume(scene)
     changed(scene.child(CLAIM), began)
-    for waited, left in ((0, 15), (3, 12), (14, 1)):
+    # A call that looks itself asks for a later look.
+    for waited, looks, left in ((0, False, 15), (3, False, 12), (4.5, False, 11), (5, True, 15), (15, True, 45)):
         scene.now = began + timedelta(seconds=waited)
         response = scene.sync()
         assert response["status"] == scene.parent["status"], "it was worth a status"
-        assert response["resyncAfterSeconds"] == left
+        assert ("needs" in response, response["resyncAfterSeconds"]) == (looks, left)
+
+
+def test_a_change_that_is_dated_later_than_now_is_a_change_of_now() -> None:
+    scene = scenes.created()
+    with_a_pod(scene)
+    changed(scene.child(CLAIM), scene.now + timedelta(seconds=30))
+    assert scene.sync()["resyncAfterSeconds"] == 15
+    scene.now += timedelta(seconds=20)
+    assert looked_up(scene) == set()
 
 
 @pytest.mark.parametrize(
@@ -216,11 +230,14 @@ def test_what_only_the_children_keep_is_looked_at_when_there_is_something_to_tel
     scene = scenes.created()
     stage(scene)
     assert scene.sync()["resyncAfterSeconds"] == first
+    scene.now += timedelta(seconds=6)
+    assert scene.sync()["resyncAfterSeconds"] == max(first, 18)
 
 
 @pytest.mark.parametrize("entries", [None, "x", [None, 7], [{"time": "yesterday"}], [{}]], ids=str)
 def test_a_change_without_a_time_counts_as_none(entries: Any) -> None:
     scene = scenes.created()
+    with_a_pod(scene)
     scene.now += timedelta(seconds=20)
     scene.child(CLAIM)["metadata"]["managedFields"] = entries
     assert looked_up(scene) == {"pods"}
@@ -239,18 +256,25 @@ def test_what_waits_for_the_volume_is_not_looked_up_before_it_can_have_been_made
     scene = scenes.created()
     scene.drop(STATEFUL_SET)
     scene.now += timedelta(seconds=20)
-    assert looked_up(scene) == {"statefulsets"}
-    changed(scene.child(CLAIM), scene.now - timedelta(seconds=4))
-    assert looked_up(scene) == set()
+    # While the claim is being bound, calls come, and the first of them asks for the StatefulSet.
+    for quiet, looked in ((14, set()), (15, {"statefulsets"})):
+        changed(scene.child(CLAIM), scene.now - timedelta(seconds=quiet))
+        assert looked_up(scene) == looked
+        scene.child(CLAIM)["metadata"]["managedFields"].pop()
+    with_a_volume(scene)
+    for quiet, looked in ((4, set()), (5, {"statefulsets"})):
+        changed(scene.child(CLAIM), scene.now - timedelta(seconds=quiet))
+        assert looked_up(scene) == looked
+        scene.child(CLAIM)["metadata"]["managedFields"].pop()
 
 
 def test_the_first_answer_and_those_after_it_ask_for_the_same_look() -> None:
     scene = Scene()
-    scene.parent["metadata"]["creationTimestamp"] = written_time(scene.now - timedelta(seconds=4))
+    scene.parent["metadata"]["creationTimestamp"] = written_time(scene.now - timedelta(seconds=3))
     first = scenes.step(scene)
-    assert first["resyncAfterSeconds"] == 11
+    assert first["resyncAfterSeconds"] == 12
     scene.now += timedelta(seconds=1)
-    assert scenes.step(scene)["resyncAfterSeconds"] == 10
+    assert scenes.step(scene)["resyncAfterSeconds"] == 11
 
 
 def looked_up(scene: Scene) -> set[str]:

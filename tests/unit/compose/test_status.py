@@ -220,14 +220,14 @@ def test_a_stage_that_lasts_is_looked_at_more_and_more_rarely() -> None:
     for _ in range(9):
         waits.append(scenes.step(scene)["resyncAfterSeconds"])
         scene.now += timedelta(seconds=waits[-1])
-    # Twice as long each time, once at the deadline, and every five minutes at the last.
-    assert waits == [15, 15, 30, 60, 120, 60, 180, 300, 300]
+    # Four times as long each time, once at the deadline, and every five minutes at the last.
+    assert waits == [15, 45, 180, 60, 300, 300, 300, 300, 300]
 
 
 def test_a_call_that_comes_between_asks_for_no_earlier_look() -> None:
     scene = stuck_at("WorkloadReady")
     scenes.step(scene)
-    for waited, left in ((1, 14), (14.5, 1), (15, 15), (29, 1), (30, 30), (299, 1), (300, 180)):
+    for waited, left in ((1, 14), (4.5, 11), (5, 15), (15, 45), (29, 87), (299, 1), (300, 300)):
         later = copy.deepcopy(scene)
         later.now += timedelta(seconds=waited)
         assert later.sync()["resyncAfterSeconds"] == left

@@ -28,7 +28,7 @@ from userswarm.parts.shape import (
 from userswarm.spec.identity import CHECKSUM_ANNOTATION, compute_checksum, template_checksum
 from userswarm.spec.swarm import Swarm
 from userswarm.wire.freeze import freeze_child, last_applied
-from userswarm.wire.k8s import CLAIM, POD, STATEFUL_SET, Manifest, Observed
+from userswarm.wire.k8s import POD, STATEFUL_SET, Manifest, Observed
 
 CONDITION = "WorkloadReady"
 
@@ -121,7 +121,7 @@ def judge(runtime: Runtime, swarm: Swarm, sight: Sight) -> Verdict:
     held = storage.why_no_pod(swarm, sight) or (f"its Pod cannot be looked at: {unread}" if unread else "")
     told = f"{where}: {unfinished}{f'; {held}' if held else ''}"
     # What keeps a Pod, only the Pod tells.
-    return Verdict(False, ROLLOUT_IN_PROGRESS, told, watched=not stateful_set.get("status", {}).get("replicas"))
+    return Verdict(False, ROLLOUT_IN_PROGRESS, told, watched=not _has_pod(stateful_set))
 
 
 def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
@@ -131,12 +131,10 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     if stateful_set is None:
         # With the claim that an earlier life may have left: a hook is asked only once more.
         return pod if storage.is_sought(swarm, sight) else NOTHING
-    if runtime.replicas == 0 or _rests(sight) or not _unfinished_rollout(stateful_set, runtime.checksum):
+    if runtime.replicas == 0 or _rests(sight) or not _has_pod(stateful_set):
         return NOTHING
-    # A change of these is progress, and calls come for it: only where there is none something may be in the way.
-    changed = sight.observation.changed_at(STATEFUL_SET, CLAIM)
-    quiet = (sight.now - changed).total_seconds() if changed is not None else LOOK_AFTER
-    return pod if min(quiet, sight.waited(CONDITION)) >= LOOK_AFTER else NOTHING
+    slow = min(sight.quiet(), sight.waited(CONDITION)) >= LOOK_AFTER
+    return pod if slow and _unfinished_rollout(stateful_set, runtime.checksum) else NOTHING
 
 
 def report(runtime: Runtime, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:
@@ -163,6 +161,10 @@ def _rests(sight: Sight) -> bool:
 
 def _stateful_set(swarm: Swarm, sight: Sight) -> Observed | None:
     return sight.observation.child(STATEFUL_SET, swarm.identity.namespace, swarm.identity.name)
+
+
+def _has_pod(stateful_set: Observed) -> bool:
+    return bool(stateful_set.get("status", {}).get("replicas"))
 
 
 def _held(swarm: Swarm, sight: Sight) -> str:

@@ -142,8 +142,9 @@ def slow(age: float, waited: float) -> Scene:
     """Return a swarm whose StatefulSet is so many seconds old, and whose Pod has not been ready for so many."""
     scene = scenes.created()
     scene.now += timedelta(hours=1)
-    made = scene.now - timedelta(seconds=age)
-    scene.child(STATEFUL_SET)["metadata"]["creationTimestamp"] = written_time(made)
+    stateful_set = scene.child(STATEFUL_SET)
+    stateful_set["metadata"]["creationTimestamp"] = written_time(scene.now - timedelta(seconds=age))
+    stateful_set["status"] = {"replicas": 1}
     workload = next(each for each in scene.parent["status"]["conditions"] if each["type"] == "WorkloadReady")
     workload["lastTransitionTime"] = written_time(scene.now - timedelta(seconds=waited))
     return scene
@@ -164,9 +165,10 @@ def test_a_pod_is_looked_at_once_it_takes_long(age: float, waited: float, looked
             lambda scene: scene.child(STATEFUL_SET).update(status=scenes.ready().child(STATEFUL_SET)["status"]),
             id="ready",
         ),
+        pytest.param(lambda scene: scene.child(STATEFUL_SET).update(status={"replicas": 0}), id="not made yet"),
     ],
 )
-def test_a_pod_that_is_ready_or_shall_not_be_there_is_not_looked_at(change: Callable[[Scene], Any]) -> None:
+def test_a_pod_that_is_ready_or_is_not_there_is_not_looked_at(change: Callable[[Scene], Any]) -> None:
     scene = slow(60, 60)
     change(scene)
     assert objects_needed(scene) == []
