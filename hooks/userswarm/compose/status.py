@@ -105,7 +105,7 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
         status = carry_status(parent)
         if begun is not None and begun == read_time(written_time(now)):
             # A stage that is not written down has no date but that of the change that brought it.
-            begun = dated(findings[0].sight.observation.got_on_at(), now)
+            begun = dated(findings[0].sight.observation.got_on_at, now)
     status = {field: value for field, value in status.items() if value is not None}
     return Assessment(status, next_look(findings, begun, deadline, now))
 

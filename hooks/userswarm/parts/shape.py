@@ -90,7 +90,7 @@ class Sight:
 
         Calls come while it gets on: only where it does not, something may be in the way.
         """
-        got_on = self.observation.got_on_at()
+        got_on = self.observation.got_on_at
         return max(0.0, (self.now - got_on).total_seconds()) if got_on is not None else math.inf
 
     def waited(self, condition: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from userswarm.wire.envelope import Groups, HookRequest
 from userswarm.wire.k8s import CLAIM, STATEFUL_SET, Kind, Observed, read_time
@@ -19,7 +20,7 @@ _GETS_ON = (CLAIM.kind, STATEFUL_SET.kind)
 """What comes about in more than one step."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
     """What Metacontroller saw: the children that the parent owns; and what was read besides, for an earlier need."""
 
@@ -39,12 +40,13 @@ class Observation:
         """Iterate over the owned objects of one kind, or of all kinds, in a stable order."""
         return _objects(self._children, kind)
 
+    @cached_property
     def got_on_at(self) -> datetime | None:
-        """Return when a child was made, or a StatefulSet or claim changed, last; None where none says so.
+        """When a child was made, or a StatefulSet or claim changed, last; None where none says so.
 
         The API server notes it beside every object, so it is known though no answer has written it down.
         """
-        texts = {text for child in self.children() for text in _changes(child)}
+        texts = {text for child in self.by_key.values() for text in _changes(child) if isinstance(text, str)}
         # All are written in one form, so that the latest comes last among them as texts: one is enough to be read.
         return next((moment for text in sorted(texts, reverse=True) if (moment := read_time(text)) is not None), None)
 
@@ -83,12 +85,13 @@ def _by_key(groups: Groups) -> dict[Key, Observed]:
     }
 
 
-def _changes(child: Observed) -> Iterator[str]:
-    """Iterate over the times at which a child was made and got on, as they are written."""
+def _changes(child: Observed) -> Iterator[object]:
+    """Iterate over what is said of when a child was made and got on."""
     metadata = child["metadata"]
-    entries = metadata.get("managedFields") if child.get("kind") in _GETS_ON else None
-    written = [each.get("time") for each in (entries if isinstance(entries, list) else ()) if isinstance(each, dict)]
-    return (text for text in (metadata.get("creationTimestamp"), *written) if isinstance(text, str))
+    yield metadata.get("creationTimestamp")
+    entries = metadata.get("managedFields") if child["kind"] in _GETS_ON else None
+    if isinstance(entries, list):
+        yield from (each.get("time") for each in entries if isinstance(each, dict))
 
 
 def _objects(groups: Groups, kind: Kind | None) -> Iterator[Observed]:

@@ -234,7 +234,7 @@ def test_what_only_the_children_keep_is_looked_at_when_there_is_something_to_tel
     assert scene.sync()["resyncAfterSeconds"] == max(first, 18)
 
 
-@pytest.mark.parametrize("entries", [None, "x", [None, 7], [{"time": "yesterday"}], [{}]], ids=str)
+@pytest.mark.parametrize("entries", [None, "x", [None, 7], [{"time": "yesterday"}], [{"time": 7}], [{}]], ids=str)
 def test_a_change_without_a_time_counts_as_none(entries: Any) -> None:
     scene = scenes.created()
     with_a_pod(scene)

@@ -126,15 +126,19 @@ def judge(runtime: Runtime, swarm: Swarm, sight: Sight) -> Verdict:
 
 def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     """Ask for the Pod: where it takes long to get ready, and where one of an earlier life may still use the volume."""
-    pod = Needs((object_need(POD, swarm.identity.namespace, swarm.identity.pod),))
     stateful_set = _stateful_set(swarm, sight)
     if stateful_set is None:
         # With the claim that an earlier life may have left: a hook is asked only once more.
-        return pod if storage.is_sought(swarm, sight) else NOTHING
-    if runtime.replicas == 0 or _rests(sight) or not _has_pod(stateful_set):
-        return NOTHING
-    slow = min(sight.quiet(), sight.waited(CONDITION)) >= LOOK_AFTER
-    return pod if slow and _unfinished_rollout(stateful_set, runtime.checksum) else NOTHING
+        looks = storage.is_sought(swarm, sight)
+    else:
+        looks = (
+            runtime.replicas > 0
+            and not _rests(sight)
+            and _has_pod(stateful_set)
+            and bool(_unfinished_rollout(stateful_set, runtime.checksum))
+            and min(sight.quiet(), sight.waited(CONDITION)) >= LOOK_AFTER
+        )
+    return Needs((object_need(POD, swarm.identity.namespace, swarm.identity.pod),)) if looks else NOTHING
 
 
 def report(runtime: Runtime, swarm: Swarm, sight: Sight) -> Mapping[str, Any]:

@@ -126,6 +126,13 @@ def test_it_sleeps_without_a_pod_unverified_and_says_since_when_and_why() -> Non
     assert "needs" not in response
 
 
+def test_a_pod_that_takes_long_to_stop_is_not_looked_at() -> None:
+    scene = later(awake(), 1800)
+    scene.apply(put_to_sleep(scene))
+    scene.child(STATEFUL_SET)["status"] = {"observedGeneration": 2, "replicas": 1}
+    assert "needs" not in later(scene, 60).sync()
+
+
 def test_a_sleeping_swarm_wants_nothing_and_changes_nothing() -> None:
     scene = asleep()
     for _ in range(3):
