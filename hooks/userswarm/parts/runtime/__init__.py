@@ -133,7 +133,6 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
     else:
         looks = (
             runtime.replicas > 0
-            and not _rests(sight)
             and _has_pod(stateful_set)
             and bool(_unfinished_rollout(stateful_set, runtime.checksum))
             and min(sight.quiet(), sight.waited(CONDITION)) >= LOOK_AFTER
