@@ -44,6 +44,6 @@ def sync(request: Mapping[str, Any], settings: Settings, now: datetime) -> dict[
     before = call.parent.get("status") or {}
     sight = Sight(observation, before, read_conditions(before), now, call.http, call.parent["metadata"])
     desired = compute_desired(plan, sight, call.managed)
-    assessment = compute_status(call.parent, plan.swarm, desired.findings, now)
     needs = compute_needs(plan.swarm, desired.findings)
+    assessment = compute_status(call.parent, plan.swarm, desired.findings, now, looks=bool(needs))
     return sync_response(assessment.status, desired.children, assessment.resync_after, needs)

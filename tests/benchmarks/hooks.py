@@ -68,7 +68,7 @@ def _parts(sample: Sample, seconds: float) -> dict[str, Cost]:
         "plan, remembered": lambda _: compute_plan(call.parent, SETTINGS),
         "standing children": lambda _: plan.children(),
         "desired (with the children)": lambda _: compute_desired(plan, sight, call.managed),
-        "status": lambda _: compute_status(call.parent, plan.swarm, desired.findings, sample.now),
+        "status": lambda _: compute_status(call.parent, plan.swarm, desired.findings, sample.now, looks=False),
         "needs": lambda _: compute_needs(plan.swarm, desired.findings),
         "encode": lambda _: orjson.dumps(answer),
     }

@@ -10,7 +10,6 @@ from typing import Any
 from userswarm.compose.desired import Finding
 from userswarm.compose.judging import waiting
 from userswarm.compose.telling import QUIET
-from userswarm.parts.shape import LOOK_AFTER
 from userswarm.wire.conditions import Condition
 from userswarm.wire.k8s import read_time, written_time
 
@@ -42,16 +41,20 @@ def last_change(stage: str, conditions: Sequence[Condition]) -> str:
     return max(condition["lastTransitionTime"] for condition in conditions[1 : kinds.index(stage) + 1])
 
 
-def next_look(findings: Sequence[Finding], begun: datetime | None, deadline: int, now: datetime) -> int | None:
-    """Return after how many seconds something may be due that no watch tells, None for never."""
+def next_look(
+    findings: Sequence[Finding], begun: datetime | None, deadline: int, now: datetime, *, looks: bool
+) -> int | None:
+    """Return after how many seconds something may be due that no watch tells, None for never.
+
+    `looks` tells that this very call looks: the next time is one later.
+    """
     verdicts = (finding.verdict for finding in findings)
     waits = [verdict.due_in for verdict in verdicts if verdict is not None and verdict.due_in is not None]
     if begun is not None:
         watched = all(verdict.watched for _, verdict in waiting(findings))
         waited, first = (now - begun).total_seconds(), QUIET if watched else FIRST_LOOK
         quiet = min(waited, findings[0].sight.quiet())
-        # From LOOK_AFTER on, this very call looks.
-        waits.append(first - quiet if quiet < LOOK_AFTER else max(first, min(3 * quiet, RAREST_LOOK)))
+        waits.append(max(first, min(3 * quiet, RAREST_LOOK)) if looks or quiet >= first else first - quiet)
         if waited < deadline:
             waits.append(deadline - waited)
     # Whole seconds: what is decided by times of whole seconds is not due any earlier.

@@ -59,8 +59,10 @@ class Assessment:
     resync_after: int | None
 
 
-def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], now: datetime) -> Assessment:
-    """Return the status of a swarm that can be built."""
+def compute_status(
+    parent: Observed, swarm: Swarm, findings: Sequence[Finding], now: datetime, *, looks: bool
+) -> Assessment:
+    """Return the status of a swarm that can be built; `looks` tells that this call looks for what keeps it."""
     metadata, old = parent["metadata"], _old_status(parent)
     generation = metadata.get("generation") or 0
     blocking = find_blocking(findings)
@@ -107,7 +109,7 @@ def compute_status(parent: Observed, swarm: Swarm, findings: Sequence[Finding], 
             # A stage that is not written down has no date but that of the change that brought it.
             begun = dated(findings[0].sight.observation.got_on_at, now)
     status = {field: value for field, value in status.items() if value is not None}
-    return Assessment(status, next_look(findings, begun, deadline, now))
+    return Assessment(status, next_look(findings, begun, deadline, now, looks=looks))
 
 
 def _only_asked_for(verdicts: Mapping[str, Verdict], generation: int, since: datetime) -> Status:

@@ -227,6 +227,7 @@ def test_a_stage_that_lasts_is_looked_at_more_and_more_rarely() -> None:
 def test_a_call_that_comes_between_asks_for_no_earlier_look() -> None:
     scene = stuck_at("WorkloadReady")
     scenes.step(scene)
+    scene.child(STATEFUL_SET)["metadata"]["creationTimestamp"] = written_time(scene.now)
     for waited, left in ((1, 14), (4.5, 11), (5, 15), (15, 45), (29, 87), (299, 1), (300, 300)):
         later = copy.deepcopy(scene)
         later.now += timedelta(seconds=waited)
