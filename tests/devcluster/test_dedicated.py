@@ -330,7 +330,7 @@ def test_a_conflict_is_over_when_the_other_namespace_goes(cluster: Cluster) -> N
     cluster.apply(swarm())
     look_again(cluster)
     cluster.api.delete("v1", "Namespace", None, NAMESPACE)
-    look_again(cluster, 180)
+    look_again(cluster, 240)
     assert status(cluster)["verified"] is True
 
 
