@@ -31,13 +31,11 @@ def compute_needs(swarm: Swarm, findings: list[Finding]) -> Manifest:
 
 def _missing(findings: list[Finding]) -> Iterator[Manifest]:
     """Look up the children that have been asked for and are not there; nothing while others still come about."""
-    missing = [each for each in findings if each.missing]
-    quiet = missing[0].sight.quiet() if missing else 0.0
-    for finding in missing:
+    for finding in findings:
         before = finding.sight.blocked
-        # Calls come while what is before it gets on: it may be asked for only now.
+        # Calls come while what is before it gets on, and what waits for that may be asked for only now.
         patience = FIRST_LOOK if before is not None and before.watched else LOOK_AFTER
-        if min(quiet, finding.sight.waited(finding.part.condition)) >= patience:
+        if finding.missing and finding.sight.stalled(finding.part.condition) >= patience:
             for child in finding.missing:
                 metadata = child["metadata"]
                 yield object_need(KIND_NAMED[child["kind"]], metadata.get("namespace", ""), metadata["name"])

@@ -100,6 +100,10 @@ class Sight:
             since = max(since, self.since(AWAKE, "True"))
         return (self.now - since).total_seconds()
 
+    def stalled(self, condition: str) -> float:
+        """Return for how many seconds a condition has been False while the swarm has not got on either."""
+        return min(self.quiet(), self.waited(condition))
+
 
 class Needs(NamedTuple):
     """What a part would have to see besides: objects, each rule for one kind, and one GET to the swarm's Service."""

@@ -135,7 +135,7 @@ def needs(runtime: Runtime, swarm: Swarm, sight: Sight) -> Needs:
             runtime.replicas > 0
             and _has_pod(stateful_set)
             and bool(_unfinished_rollout(stateful_set, runtime.checksum))
-            and min(sight.quiet(), sight.waited(CONDITION)) >= LOOK_AFTER
+            and sight.stalled(CONDITION) >= LOOK_AFTER
         )
     return Needs((object_need(POD, swarm.identity.namespace, swarm.identity.pod),)) if looks else NOTHING
 
@@ -153,7 +153,7 @@ def is_stopped(swarm: Swarm, sight: Sight) -> bool:
     if stateful_set is None:
         return False
     status, metadata = stateful_set.get("status", {}), stateful_set["metadata"]
-    if stateful_set.get("spec", {}).get("replicas", 1) != 0 or status.get("replicas", 0) != 0:
+    if stateful_set.get("spec", {}).get("replicas", 1) != 0 or _has_pod(stateful_set):
         return False
     return bool(status.get("observedGeneration", 0) >= metadata.get("generation", 0))
 
